@@ -1,0 +1,1 @@
+"""jaxlin: linear-attention and hybrid sequence models in JAX/Flax."""
