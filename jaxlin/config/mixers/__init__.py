@@ -1,0 +1,1 @@
+"""Config classes of the mixers, one file a kind; found by being here."""

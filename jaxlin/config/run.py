@@ -1,0 +1,80 @@
+"""The config of a run: everything that decides its numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from jaxlin.config.model import LM, Loss
+from jaxlin.config.optimizers.adamw import AdamW
+from jaxlin.config.schedules.shapes import Cosine
+from jaxlin.config.sources.text import Stdlib
+from jaxlin.config.types import (
+    NonNegativeInt,
+    OpenFraction,
+    PositiveFloat,
+    PositiveInt,
+)
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mesh:
+    """Sizes of the device mesh; data=-1 takes the devices that the others leave."""
+
+    data: int = -1
+    fsdp: PositiveInt = 1
+    tensor: PositiveInt = 1
+    seq: PositiveInt = 1
+    allow_unused_devices: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """When to save and what to keep."""
+
+    every: PositiveInt = 1000  # steps
+    minutes: PositiveFloat | None = 15.0  # also after this much time
+    keep: PositiveInt = 2  # latest ones
+    keep_best: NonNegativeInt = 1  # by held-out loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class Eval:
+    """Held-out evaluation during training."""
+
+    every: NonNegativeInt = 1000  # steps; 0: only at the end
+    batches: PositiveInt | None = 16  # None: all held-out windows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Log:
+    """What a run writes while it goes."""
+
+    every: PositiveInt = 10  # steps
+    tensorboard: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """One training run. A preset is a function that returns one."""
+
+    name: str
+    seed: NonNegativeInt = 0
+    steps: PositiveInt = 1000
+    batch: PositiveInt = 32  # sequences a step, over all devices
+    context: PositiveInt = 512  # tokens a sequence
+    accumulate: PositiveInt = 1  # micro-batches a step
+    ema: OpenFraction | None = None  # decay of the averaged parameters
+    model: LM = field(default_factory=LM)
+    loss: Loss = field(default_factory=Loss)
+    data: Any = field(default_factory=Stdlib)
+    optim: Any = field(default_factory=AdamW)
+    schedule: Any = field(default_factory=Cosine)
+    mesh: Mesh = field(default_factory=Mesh)
+    adapters: tuple[Any, ...] = ()  # with adapters only they are trained
+    init_from: str | None = None  # run directory: start from its parameters
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    eval: Eval = field(default_factory=Eval)
+    log: Log = field(default_factory=Log)
