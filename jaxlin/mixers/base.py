@@ -1,0 +1,117 @@
+"""The mixer contract.
+
+    y, cache = mixer(x, segment_ids=..., positions=..., cache=None)
+
+x, y [b, t, d] in the compute dtype; segment_ids [b, t] (tokens see only their own document; None:
+one document); positions [b, t] in the document; cache: a pytree of fixed shape from `init_cache`,
+or None. With a cache the tokens continue what it has seen, and a new cache of the same shape comes
+back: t > 1 is a prefill, t = 1 a decoding step. Without one the returned cache is None.
+
+A mixer is a Linen module with the fields of `Mixer`, a static method `init_cache`, and a config
+class that is registered under the kind's name (see jaxlin.config.registry).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from jaxlin.config.registry import mixers
+from jaxlin.nn import Linear, ShortConv
+
+
+class Mixer(nn.Module):
+    """What every mixer is built with."""
+
+    config: Any
+    width: int
+    dtype: Any = jnp.float32
+    std: float = 0.02  # of the initial weights
+    out_std: float = 0.02  # of the output projection's
+
+    def linear(self, name: str, features: int, axis: str = "heads", **kwargs: Any) -> Linear:
+        """A projection from the model width at the site `name`."""
+        settings = dict(dtype=self.dtype, std=self.std) | kwargs
+        return Linear(features, ("embed", axis), name=name, **settings)
+
+    def output(self, y: Float[Array, "b t h v"]) -> Float[Array, "b t d"]:
+        """Joins the heads and projects back to the model width (site `o`)."""
+        y = y.reshape(*y.shape[:2], -1)
+        return Linear(self.width, ("heads", "embed"), self.dtype, std=self.out_std, name="o")(y)
+
+
+def build(config: Any, width: int, **settings: Any) -> Mixer:
+    """The module of a mixer config, for a model of this width."""
+    return mixers.target(config.kind)(config, width, **settings)
+
+
+def init_cache(config: Any, width: int, batch: int, length: int, dtype: Any) -> Any:
+    """An empty cache of the mixer, with room for `length` tokens."""
+    return mixers.target(config.kind).init_cache(config, width, batch, length, dtype)
+
+
+class RecurrentCache(NamedTuple):
+    """What a linear mixer remembers: the same size however long the past."""
+
+    state: Float[Array, "b h k v"]  # S, float32
+    tails: dict[str, Float[Array, "b w d"]]  # last inputs of each short convolution
+    segments: Int[Array, "b w"]  # document ids of the last tokens; -1: nothing seen
+
+
+def recurrent_cache(
+    state: tuple[int, ...], tails: dict[str, int], conv: int, dtype: Any
+) -> RecurrentCache:
+    """Empty: state of shape `state`; for each name in `tails` the last conv-1 inputs of its width."""
+    batch, before = state[0], max(conv - 1, 1)
+    return RecurrentCache(
+        state=jnp.zeros(state, jnp.float32),
+        tails={name: jnp.zeros((batch, conv - 1, size), dtype) for name, size in tails.items()},
+        segments=jnp.full((batch, before), -1, jnp.int32),
+    )
+
+
+def continued_state(
+    cache: RecurrentCache | None, segment_ids: Int[Array, "b t"] | None
+) -> Float[Array, "b h k v"] | None:
+    """The state to start from: the cache's, or zero in rows where a new document starts."""
+    if cache is None or segment_ids is None:
+        return None if cache is None else cache.state
+    same = cache.segments[:, -1] == segment_ids[:, 0]
+    return jnp.where(same[:, None, None, None], cache.state, 0)
+
+
+def last_segments(
+    cache: RecurrentCache, segment_ids: Int[Array, "b t"] | None, t: int
+) -> Int[Array, "b w"]:
+    """The cache's document ids after t more tokens (of the same document if no ids are given)."""
+    if segment_ids is None:
+        segment_ids = jnp.repeat(cache.segments[:, -1:], t, axis=1)
+    return jnp.concatenate([cache.segments, segment_ids], 1)[:, -cache.segments.shape[1] :]
+
+
+class Convolved(NamedTuple):
+    """A projection after its short convolution, and the tail to remember."""
+
+    y: Float[Array, "b t d"]
+    tail: Float[Array, "b w d"] | None
+
+
+def convolve(
+    mixer: Mixer,
+    name: str,
+    x: Float[Array, "b t d"],
+    segment_ids: Int[Array, "b t"] | None,
+    cache: RecurrentCache | None,
+) -> Convolved:
+    """Short convolution `{name}_conv` over a projection, continued from the cache."""
+    module = ShortConv(mixer.config.conv, "heads", mixer.std, name=f"{name}_conv")
+    if cache is None:
+        return Convolved(module(x, segment_ids), None)
+    tail = cache.tails[name]
+    if segment_ids is None:
+        segment_ids = jnp.repeat(cache.segments[:, -1:], x.shape[1], axis=1)
+    y = module(x, segment_ids, tail, cache.segments)
+    return Convolved(y, jnp.concatenate([tail, x], axis=1)[:, -tail.shape[1] :])

@@ -1,0 +1,160 @@
+"""Causal softmax attention with grouped queries, rotary positions and an optional window.
+
+o_t = sum_{s <= t} softmax_s(q_t k_s / sqrt(k)) v_s   over tokens s of t's document and window
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxlin.config.mixers.softmax import Softmax as Config
+from jaxlin.mixers.base import Mixer
+from jaxlin.nn import RMSNorm, positions_in, rotate
+
+
+class KVCache(NamedTuple):
+    """Keys and values of the past in `s` slots, used as a ring: token i lies in slot i mod s."""
+
+    k: Float[Array, "b s h k"]  # rotated
+    v: Float[Array, "b s h k"]
+    segments: Int[Array, "b s"]  # document ids
+    index: Int[Array, "b s"]  # which token lies in the slot; -1: none
+    seen: Int[Array, " b"]  # tokens so far
+
+
+def visible(
+    query_index: Int[Array, "b t"],
+    key_index: Int[Array, "b s"],
+    query_segments: Int[Array, "b t"],
+    key_segments: Int[Array, "b s"],
+    window: int | None,
+) -> Bool[Array, "b 1 t s"]:
+    """Which keys a query may see: written, not later, of the same document, within the window."""
+    distance = query_index[:, :, None] - key_index[:, None, :]
+    mask = (distance >= 0) & (key_index[:, None, :] >= 0)
+    mask &= query_segments[:, :, None] == key_segments[:, None, :]
+    if window is not None:
+        mask &= distance < window
+    return mask[:, None]
+
+
+def append(cache: KVCache, k: Array, v: Array, segment_ids: Array) -> KVCache:
+    """The cache after these tokens; the oldest give way when the slots are full."""
+    slots, t = cache.k.shape[1], k.shape[1]
+    kept = min(slots, t)
+    index = cache.seen[:, None] + jnp.arange(t - kept, t, dtype=jnp.int32)
+    rows = jnp.arange(k.shape[0])[:, None]
+    put = lambda old, new: old.at[rows, index % slots].set(new[:, t - kept :])  # noqa: E731
+    return KVCache(
+        k=put(cache.k, k.astype(cache.k.dtype)),
+        v=put(cache.v, v.astype(cache.v.dtype)),
+        segments=put(cache.segments, segment_ids),
+        index=cache.index.at[rows, index % slots].set(index),
+        seen=cache.seen + t,
+    )
+
+
+class Softmax(Mixer):
+    """Sites q, k, v, o."""
+
+    config: Config
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "b t d"],
+        *,
+        segment_ids: Int[Array, "b t"] | None = None,
+        positions: Int[Array, "b t"] | None = None,
+        cache: KVCache | None = None,
+    ) -> tuple[Float[Array, "b t d"], KVCache | None]:
+        q, k, v = self._project(x)
+        if self.config.rope_base is not None:
+            if positions is None:
+                positions = _positions(x, segment_ids, cache)
+            q = rotate(q, positions, self.config.rope_base)
+            k = rotate(k, positions, self.config.rope_base)
+        if cache is not None:
+            y, cache = self._continue(q, k, v, segment_ids, cache)
+        else:
+            y = self._attend_all(q, k, v, segment_ids)
+        return self.output(y), cache
+
+    def _project(self, x: Array) -> tuple[Array, Array, Array]:
+        c = self.config
+        kv_heads, size = c.kv_heads or c.heads, head_dim(c, self.width)
+        split = lambda a, h: a.reshape(*a.shape[:2], h, size)  # noqa: E731
+        q = split(self.linear("q", c.heads * size, bias=c.qkv_bias)(x), c.heads)
+        k, v = (
+            split(self.linear(n, kv_heads * size, "kv_heads", bias=c.qkv_bias)(x), kv_heads)
+            for n in "kv"
+        )
+        if c.qk_norm:
+            q = RMSNorm(c.norm_eps, name="q_norm")(q)
+            k = RMSNorm(c.norm_eps, name="k_norm")(k)
+        return q, k, v
+
+    def _attend_all(self, q: Array, k: Array, v: Array, segment_ids: Array | None) -> Array:
+        window = None if self.config.window is None else (self.config.window - 1, 0)
+        mask = None
+        if segment_ids is not None:
+            mask = (segment_ids[:, :, None] == segment_ids[:, None, :])[:, None]
+        return jax.nn.dot_product_attention(
+            q, k, v, mask=mask, is_causal=True, local_window_size=window
+        )
+
+    def _continue(
+        self, q: Array, k: Array, v: Array, segment_ids: Array | None, cache: KVCache
+    ) -> tuple[Array, KVCache]:
+        t = q.shape[1]
+        index = cache.seen[:, None] + jnp.arange(t, dtype=jnp.int32)
+        if segment_ids is None:
+            segment_ids = jnp.repeat(_last_segment(cache)[:, None], t, axis=1)
+        after = append(cache, k, v, segment_ids)
+        # A step's query cannot see what the ring dropped; without a window nothing is dropped.
+        if t == 1 or self.config.window is None:
+            k, v, key_index, key_segments = after.k, after.v, after.index, after.segments
+        else:
+            k = jnp.concatenate([cache.k.astype(k.dtype), k], axis=1)
+            v = jnp.concatenate([cache.v.astype(v.dtype), v], axis=1)
+            key_index = jnp.concatenate([cache.index, index], axis=1)
+            key_segments = jnp.concatenate([cache.segments, segment_ids], axis=1)
+        mask = visible(index, key_index, segment_ids, key_segments, self.config.window)
+        k, v = k.astype(q.dtype), v.astype(q.dtype)
+        return jax.nn.dot_product_attention(q, k, v, mask=mask), after
+
+    @staticmethod
+    def init_cache(c: Config, width: int, batch: int, length: int, dtype: Any) -> KVCache:
+        """Room for `length` tokens, or for the window if that is less."""
+        slots = length if c.window is None else min(length, c.window)
+        shape = (batch, slots, c.kv_heads or c.heads, head_dim(c, width))
+        none = jnp.full((batch, slots), -1, jnp.int32)
+        zeros = jnp.zeros(shape, dtype)
+        return KVCache(zeros, zeros, none, none, jnp.zeros((batch,), jnp.int32))
+
+
+def head_dim(c: Config, width: int) -> int:
+    """Width of one head."""
+    return c.head_dim or width // c.heads
+
+
+def _last_segment(cache: KVCache) -> Int[Array, " b"]:
+    slot = jnp.maximum(cache.seen - 1, 0) % cache.segments.shape[1]
+    return jnp.take_along_axis(cache.segments, slot[:, None], axis=1)[:, 0]
+
+
+def _positions(x: Array, segment_ids: Array | None, cache: KVCache | None) -> Array:
+    t = jnp.arange(x.shape[1], dtype=jnp.int32)[None]
+    if cache is None:
+        ids = jnp.zeros(x.shape[:2], jnp.int32) if segment_ids is None else segment_ids
+        return positions_in(ids)
+    if segment_ids is None:
+        return cache.seen[:, None] + t
+    last = _last_segment(cache)
+    seen = jnp.sum((cache.segments == last[:, None]) & (cache.index >= 0), axis=1)
+    return positions_in(segment_ids, last, seen.astype(jnp.int32))

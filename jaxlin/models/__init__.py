@@ -1,0 +1,1 @@
+"""Models, wired from config."""

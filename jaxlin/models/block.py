@@ -1,0 +1,105 @@
+"""A residual block of mixer and feed-forward, and the repeating unit that depth scans over."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
+from jaxtyping import Array, Float, Int
+
+from jaxlin.config.model import LM
+from jaxlin.mixers import build
+from jaxlin.nn import RMSNorm, SwiGLU, tap
+
+REMAT = {
+    "full": jax.checkpoint_policies.nothing_saveable,
+    "dots": jax.checkpoint_policies.checkpoint_dots_with_no_batch_dims,
+    "mixer": jax.checkpoint_policies.save_only_these_names("mixer_out"),
+}
+
+
+class Block(nn.Module):
+    """x + mixer(norm(x)), then the same with the feed-forward.
+
+    pre: x + f(norm x); post: norm(x + f(x)); peri: x + norm(f(norm x)).
+    Taps: mixer_in, mixer_out, mixer_res, ffn_in, ffn_out, block_out [b, t, d].
+    """
+
+    model: LM
+    mixer: Any
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "b t d"],
+        cache: Any,
+        segment_ids: Int[Array, "b t"] | None,
+        positions: Int[Array, "b t"] | None,
+    ) -> tuple[Float[Array, "b t d"], Any]:
+        c = self.model
+        depth = math.sqrt(2 * c.layers) if c.rescale_residual else 1.0
+        stds = {"std": c.init_std, "out_std": c.init_std / depth}
+        dtype = jnp.dtype(c.dtype)
+        mixer = build(self.mixer, c.width, dtype=dtype, name="mixer", **stds)
+        ffn = SwiGLU(c.ffn.width(c.width), dtype, name="ffn", **stds)
+
+        h = tap(self, "mixer_in", self._before("mixer", x))
+        h, cache = mixer(h, segment_ids=segment_ids, positions=positions, cache=cache)
+        h = checkpoint_name(tap(self, "mixer_out", h), "mixer_out")
+        x = tap(self, "mixer_res", self._after("mixer", x, h))
+        h = tap(self, "ffn_in", self._before("ffn", x))
+        h = tap(self, "ffn_out", ffn(h))
+        return tap(self, "block_out", self._after("ffn", x, h)), cache
+
+    def _before(self, part: str, x: Array) -> Array:
+        if self.model.norm == "post":
+            return x
+        return RMSNorm(self.model.norm_eps, name=f"{part}_norm")(x)
+
+    def _after(self, part: str, x: Array, h: Array) -> Array:
+        if self.model.norm == "pre":
+            return x + h
+        norm = RMSNorm(self.model.norm_eps, name=f"{part}_out_norm")
+        return norm(x + h) if self.model.norm == "post" else x + norm(h)
+
+
+class Unit(nn.Module):
+    """The blocks of one repetition of a pattern: `layer_0`, `layer_1`, ..."""
+
+    model: LM
+    mixers: tuple[Any, ...]
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "b t d"],
+        caches: tuple[Any, ...],
+        segment_ids: Int[Array, "b t"] | None,
+        positions: Int[Array, "b t"] | None,
+    ) -> tuple[Float[Array, "b t d"], tuple[Any, ...]]:
+        after = []
+        for i, mixer in enumerate(self.mixers):
+            block = Block(self.model, mixer, name=f"layer_{i}")
+            x, cache = block(x, caches[i], segment_ids, positions)
+            after.append(cache)
+        return x, tuple(after)
+
+
+def stack(model: LM, mixers: tuple[Any, ...], repeats: int) -> nn.Module:
+    """`repeats` units with stacked parameters, run by one scan: traced once whatever the depth."""
+    unit = Unit
+    if model.remat != "none":
+        unit = nn.remat(Unit, policy=REMAT[model.remat], prevent_cse=False)
+    scanned = nn.scan(
+        unit,
+        variable_axes={"params": 0, "adapters": 0, "taps": 0},
+        split_rngs={"params": True},
+        in_axes=(0, nn.broadcast, nn.broadcast),
+        length=repeats,
+        metadata_params={nn.PARTITION_NAME: "layers"},
+    )
+    return scanned(model, mixers)

@@ -1,0 +1,36 @@
+"""Token embedding, also as the tied head."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from jaxlin.nn.linear import Product, site_adapters
+from jaxlin.projections.dense import dense
+
+
+class Embedding(nn.Module):
+    """Rows of a float32 table [vocab, d], given in `dtype`."""
+
+    vocab: int
+    features: int
+    dtype: Any = jnp.float32
+    std: float = 0.02
+
+    def setup(self) -> None:
+        init = nn.with_logical_partitioning(nn.initializers.normal(self.std), ("vocab", "embed"))
+        self.embedding = self.param("embedding", init, (self.vocab, self.features), jnp.float32)
+
+    def __call__(self, tokens: Int[Array, "b t"]) -> Float[Array, "b t d"]:
+        deltas = [delta.delta() for delta in site_adapters(self, "embedding")]
+        table = sum(deltas, start=self.embedding)
+        return jnp.take(table.astype(self.dtype), tokens, axis=0)
+
+    def product(self) -> Product:
+        """x -> x E^T, the head that shares its weights with the embedding."""
+        deltas = [delta.delta() for delta in site_adapters(self, "embedding")]
+        table = sum(deltas, start=self.embedding)
+        return lambda x: dense(x, table.T, None, self.dtype)

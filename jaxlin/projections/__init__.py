@@ -1,0 +1,1 @@
+"""What can stand where a Linear stands."""
