@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import jax
 from jaxtyping import Array, Float
 
 
-class LowRank(NamedTuple):
+@partial(jax.tree_util.register_dataclass, data_fields=["a", "b"], meta_fields=["scale"])
+@dataclass(frozen=True)
+class LowRank:
     """Leaves of one site; a leading layers axis where the site's kernel has one."""
 
-    a: Float[Array, "*layers inputs rank"]
-    b: Float[Array, "*layers rank outputs"]
-    scale: Float[Array, "*layers"]  # alpha / rank
+    a: Any  # float32 [*layers, inputs, rank]
+    b: Any  # float32 [*layers, rank, outputs]; Any, since trees of shapes use this node too
+    scale: float = 1.0  # alpha / rank
 
     def output(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch outputs"]:
         """What the delta adds to x W: scale * (x A) B, in x's dtype."""
-        y = (x @ self.a.astype(x.dtype)) @ self.b.astype(x.dtype)
-        return jax.lax.stop_gradient(self.scale).astype(x.dtype) * y
+        return self.scale * ((x @ self.a.astype(x.dtype)) @ self.b.astype(x.dtype))
 
     def delta(self) -> Float[Array, "*layers inputs outputs"]:
-        """What the delta adds to W: scale * A B, in float32."""
-        return self.scale[..., None, None] * (self.a @ self.b)
+        """What the delta adds to W: scale * A B, in the factors' dtype (float32)."""
+        return self.scale * (self.a @ self.b)
