@@ -7,7 +7,7 @@ from jaxlin.config.registry import sources
 from jaxlin.config.types import OpenFraction, PositiveInt
 
 
-@sources.register("stdlib", "jaxlin.data.stdlib:documents")
+@sources.register("stdlib", "jaxlin.data.stdlib:load")
 @dataclass(frozen=True, kw_only=True)
 class Stdlib:
     """The text that every Python carries: its library's sources and the `pydoc_data` topics."""
@@ -19,7 +19,7 @@ class Stdlib:
     reset: bool = True  # states and attention start anew at each document
 
 
-@sources.register("text", "jaxlin.data.text:documents")
+@sources.register("text", "jaxlin.data.text:load")
 @dataclass(frozen=True, kw_only=True)
 class Text:
     """Own files: .txt and other text (a file is a document), .jsonl and .jsonl.gz (a line is one)."""
@@ -34,7 +34,7 @@ class Text:
     reset: bool = True
 
 
-@sources.register("packed", "jaxlin.data.packed:documents")
+@sources.register("packed", "jaxlin.data.packed:load")
 @dataclass(frozen=True, kw_only=True)
 class Packed:
     """A folder written by `jaxlin data pack`: tokens.bin and index.json, memory-mapped."""

@@ -1,0 +1,156 @@
+"""Files named by a user: globs, checked reading, decompression that cannot fill the memory."""
+
+from __future__ import annotations
+
+import glob
+import gzip
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, NamedTuple, cast
+
+from jaxlin.config.errors import DataError
+
+MAX_RATIO = 200  # decompressed to compressed size; text reaches 10, a bomb 1000
+FREE_BYTES = 2**24  # that may be decompressed whatever the ratio
+MAX_DOCUMENT = 2**30  # bytes of one document
+BLOCK = 2**20
+
+# Never read as text, whatever they hold: nothing here is unpickled or unpacked.
+REFUSED = {
+    **dict.fromkeys((".pkl", ".pickle", ".pt", ".pth", ".npy", ".npz", ".bin"), "binary data"),
+    **dict.fromkeys((".zst", ".bz2", ".xz", ".zip", ".tar", ".tgz", ".7z"), "an archive"),
+    **dict.fromkeys((".parquet", ".arrow", ".pdf", ".docx"), "a binary format"),
+}
+
+
+class Named(NamedTuple):
+    """A file, and whether the user named it rather than a pattern matching it."""
+
+    path: Path
+    literal: bool
+
+
+def expand(patterns: Iterable[str], field: str) -> list[Named]:
+    """Files of paths and glob patterns: in the given order, matches sorted by name, each once.
+
+    Raises DataError naming `field` when there are no patterns, or one that matches nothing.
+    """
+    found: dict[Path, Named] = {}
+    for pattern in patterns:
+        for named in _expand_one(pattern, field):
+            found.setdefault(named.path.resolve(), named)
+    if not found:
+        raise DataError(f"{field} names no file; give paths or patterns such as 'corpus/*.txt'")
+    return list(found.values())
+
+
+def _expand_one(pattern: str, field: str) -> list[Named]:
+    path = Path(pattern).expanduser()
+    if path.is_dir():
+        raise DataError(
+            f"{field}: {pattern!r} is a folder; name its files, as in '{pattern}/*.txt'"
+        )
+    if path.exists():
+        return [Named(path, True)]
+    matches = sorted(glob.glob(str(path), recursive=True))
+    files = [Named(Path(match), False) for match in matches if Path(match).is_file()]
+    if not files:
+        what = "matches no file" if glob.has_magic(pattern) else "does not exist"
+        raise DataError(f"{field}: {pattern!r} {what} (searched from {Path.cwd()}); check the path")
+    return files
+
+
+def open_bytes(path: Path) -> IO[bytes]:
+    """A buffered reader of the file's bytes, decompressed if it ends in .gz. Raises DataError."""
+    plain = path.with_suffix("") if path.suffix == ".gz" else path
+    for suffix in (path.suffix, plain.suffix):
+        if suffix.lower() in REFUSED:
+            raise DataError(
+                f"{path}: {suffix} is {REFUSED[suffix.lower()]}, which is not read as text; "
+                "give .txt, .jsonl or other UTF-8 text, plain or .gz"
+            )
+    try:
+        size = path.stat().st_size
+        if path.suffix == ".gz":
+            return cast(IO[bytes], _Guarded(path, size))
+        return path.open("rb")
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+class _Guarded(gzip.GzipFile):
+    """A gzip reader that stops at a decompression bomb."""
+
+    def __init__(self, path: Path, size: int):
+        super().__init__(path, "rb")
+        self._path, self._limit = path, max(FREE_BYTES, MAX_RATIO * size)
+
+    def check(self) -> None:
+        if self.tell() > self._limit:
+            raise DataError(
+                f"{self._path}: decompresses to more than {self._limit} bytes ({MAX_RATIO} times "
+                "its size), which no text does; it looks like a decompression bomb"
+            )
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
+        self.check()
+        return data
+
+    def readline(self, size: int | None = -1) -> bytes:
+        data = super().readline(size)
+        self.check()
+        return data
+
+
+def read_all(path: Path) -> bytes:
+    """The content of a file of at most MAX_DOCUMENT bytes. Raises DataError."""
+    parts, total = [], 0
+    try:
+        with open_bytes(path) as file:
+            while block := file.read(BLOCK):
+                total += len(block)
+                if total > MAX_DOCUMENT:
+                    raise too_long(str(path))
+                parts.append(block)
+    except (OSError, EOFError, zlib.error) as error:
+        raise unreadable(path, error) from error
+    return b"".join(parts)
+
+
+def read_lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file, each of at most MAX_DOCUMENT bytes. Raises DataError."""
+    try:
+        with open_bytes(path) as file:
+            number = 0
+            while line := file.readline(MAX_DOCUMENT + 1):
+                number += 1
+                if len(line) > MAX_DOCUMENT:
+                    raise too_long(f"{path}:{number}")
+                yield line
+    except (OSError, EOFError, zlib.error) as error:
+        raise unreadable(path, error) from error
+
+
+def too_long(where: str) -> DataError:
+    return DataError(
+        f"{where}: a document of more than {MAX_DOCUMENT} bytes; split it into several files"
+    )
+
+
+def unreadable(path: Path, error: BaseException) -> DataError:
+    reason = getattr(error, "strerror", None) or error
+    return DataError(f"{path}: cannot be read ({reason}); check that it is whole and permitted")
+
+
+def check_utf8(text: bytes, where: str) -> bytes:
+    """`text` without a byte-order mark. Raises DataError naming the first offending byte."""
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{where}: not UTF-8: byte 0x{text[error.start]:02x} at offset {error.start}; convert "
+            "it first, as in  iconv -f latin1 -t utf-8"
+        ) from error
+    return text.removeprefix(b"\xef\xbb\xbf")

@@ -1,0 +1,103 @@
+"""Writes packed folders: all of one, or nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import numpy as np
+
+from jaxlin.config.errors import DataError
+from jaxlin.data.build import encoded
+from jaxlin.data.document import Document
+from jaxlin.data.packed_index import DOCUMENTS, INDEX, TOKENIZER, TOKENS, Index, to_json
+from jaxlin.data.split import content_hash
+from jaxlin.data.tokenizer import Tokenizer
+
+Progress = Callable[[int, int, int], None]  # documents, tokens, bytes of text so far
+
+
+class _Digested:
+    """A new file that is hashed while it is written, and flushed to the disk on leaving."""
+
+    def __init__(self, path: Path):
+        self._file: IO[bytes] = path.open("xb")
+        self._digest = hashlib.sha256()
+
+    def write(self, data: bytes) -> None:
+        self._file.write(data)
+        self._digest.update(data)
+
+    def close(self) -> str:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        return self._digest.hexdigest()
+
+
+class _Counts(NamedTuple):
+    documents: int = 0
+    tokens: int = 0
+    text_bytes: int = 0
+
+
+def pack(
+    documents: Iterable[Document], tokenizer: Tokenizer, out: Path, progress: Progress | None = None
+) -> Index:
+    """Packs `documents` into the new folder `out`, in constant memory.
+
+    The folder appears by one rename when it is whole. Raises DataError when it exists, cannot be
+    written, or there is no text.
+    """
+    if out.exists():
+        raise DataError(f"{out} exists already and is not overwritten; remove it or name another")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written ({error.strerror})") from error
+    try:
+        index = _write(documents, tokenizer, work, progress)
+        work.chmod(0o755)
+        work.rename(out)
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written ({error.strerror})") from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return index
+
+
+def _write(
+    documents: Iterable[Document], tokenizer: Tokenizer, work: Path, progress: Progress | None
+) -> Index:
+    dtype = "uint16" if tokenizer.size <= 2**16 else "uint32"
+    tokens, table, counts = _Digested(work / TOKENS), _Digested(work / DOCUMENTS), _Counts()
+    for document, ids in encoded(documents, tokenizer):
+        counts = _Counts(
+            counts.documents + 1, counts.tokens + len(ids), counts.text_bytes + len(document.text)
+        )
+        tokens.write(ids.astype(np.dtype(dtype).newbyteorder("<")).tobytes())
+        table.write(np.array([counts.tokens, content_hash(ids)], "<u8").tobytes())
+        if progress:
+            progress(*counts)
+    digests = {"tokens_sha256": tokens.close(), "documents_sha256": table.close()}
+    if not counts.tokens:
+        raise DataError("there is no text to pack; every document is empty")
+    if tokenizer.name != "bytes":
+        shutil.copyfile(tokenizer.name, work / TOKENIZER)
+    index = Index(
+        dtype=dtype,
+        **counts._asdict(),
+        vocab=tokenizer.size,
+        bos=tokenizer.bos,
+        tokenizer="bytes" if tokenizer.name == "bytes" else TOKENIZER,
+        tokenizer_sha256=tokenizer.digest,
+        **digests,
+    )
+    (work / INDEX).write_bytes(to_json(index))
+    return index
