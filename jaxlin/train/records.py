@@ -1,0 +1,132 @@
+"""The run directory: what a run was, and its metrics as they come."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxlin.config.errors import CheckpointError
+from jaxlin.config.load import from_json, to_json
+from jaxlin.config.run import RunConfig
+from jaxlin.parallel import table
+
+CONFIG, ENVIRONMENT, METRICS, DATA = (
+    "config.json",
+    "environment.json",
+    "metrics.jsonl",
+    "data.json",
+)
+CHECKPOINTS = "checkpoints"
+
+
+class Records:
+    """Writes to a run directory. Only one process of a run may hold one.
+
+    metrics.jsonl: one line a record, {"kind": "start" | "train" | "eval", "step": n, ...}, on disk
+    when `write` returns. TensorBoard gets the same numbers.
+    """
+
+    def __init__(self, run: Path, tensorboard: bool = True):
+        self.run = run
+        path = run / METRICS
+        whole = not path.exists() or path.read_bytes()[-1:] in (b"", b"\n")
+        self._file = path.open("a", encoding="utf-8")
+        if not whole:  # the last run was killed within a line
+            self._file.write("\n")
+        self._board = _board(run) if tensorboard else None
+
+    def write(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
+        """Appends one record; non-finite numbers become null."""
+        record = {"kind": kind, "step": step, **{k: _finite(v) for k, v in values.items()}}
+        self._file.write(json.dumps(record) + "\n")
+        self._file.flush()
+        if self._board:
+            for name, value in values.items():
+                if isinstance(value, int | float):
+                    self._board.add_scalar(f"{kind}/{name}", value, step)
+
+    def close(self) -> None:
+        """Ends the files."""
+        self._file.close()
+        if self._board:
+            self._board.close()
+
+
+def create(run: Path, cfg: RunConfig) -> None:
+    """Makes the directory and writes its config. Raises CheckpointError when that fails."""
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        write_text(run / CONFIG, to_json(cfg))
+    except OSError as error:
+        raise CheckpointError(f"{run}: the run directory cannot be written: {error}") from error
+
+
+def read_config(run: Path) -> RunConfig:
+    """The config of a run directory. Raises CheckpointError if it is none."""
+    path = run / CONFIG
+    if not path.is_file():
+        raise CheckpointError(
+            f"{run} is no run directory: it has no {CONFIG}; give the folder that `jaxlin train` "
+            "printed, such as runs/NAME"
+        )
+    return from_json(path.read_bytes(), str(path))
+
+
+def write_parameters(run: Path, rows: Iterable[table.Row]) -> None:
+    """parameters.txt to read and parameters.json to compute with."""
+    rows = list(rows)
+    sums = table.totals(rows)
+    lines = [table.render(rows), "", *(f"{name}: {value:,}" for name, value in sums.items())]
+    write_text(run / "parameters.txt", "\n".join(lines) + "\n")
+    write_json(run / "parameters.json", {"totals": sums, "rows": table.as_json(rows)})
+
+
+def add_start(run: Path, start: Mapping[str, Any]) -> None:
+    """environment.json lists one entry a start of the run."""
+    path = run / ENVIRONMENT
+    earlier = json.loads(path.read_text()) if path.exists() else []
+    write_json(path, [*earlier, start])
+
+
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """The records of a run in order, each (kind, step) once.
+
+    A run that was killed and resumed wrote some steps twice: a start at step n takes back what was
+    recorded after n, and a line cut off by the kill is dropped.
+    """
+    found: dict[tuple[str, int], dict[str, Any]] = {}
+    for line in (run / METRICS).read_text(encoding="utf-8").splitlines():
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if record["kind"] == "start":
+            found = {key: r for key, r in found.items() if r["step"] <= record["step"]}
+        else:
+            found[record["kind"], record["step"]] = record
+    return list(found.values())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON, all of it or nothing."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file, all of it or nothing."""
+    partial = path.with_name(f".{path.name}.tmp")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not abs(value) < float("inf") else value
+
+
+def _board(run: Path) -> Any:
+    from tensorboardX import SummaryWriter
+
+    return SummaryWriter(str(run / "tensorboard"))

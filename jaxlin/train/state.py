@@ -1,0 +1,49 @@
+"""What a run knows after a step: everything that decides the steps to come."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.struct
+import jax
+from jaxtyping import Array, Int
+
+
+@flax.struct.dataclass
+class TrainState:
+    """`adapters`: None, or what is trained in place of `params`. `ema`: average of what is trained."""
+
+    step: Int[Array, ""]  # steps done, int32
+    params: Any
+    adapters: Any
+    opt_state: Any
+    ema: Any
+
+    @property
+    def trained(self) -> Any:
+        """The tree that gradients flow into."""
+        return self.params if self.adapters is None else self.adapters
+
+    def with_trained(self, tree: Any) -> TrainState:
+        """The state with another trained tree."""
+        field = "params" if self.adapters is None else "adapters"
+        return self.replace(**{field: tree})
+
+    def variables(self) -> dict[str, Any]:
+        """The collections to apply the model with for use: averaged weights where an EMA is kept."""
+        state = self if self.ema is None else self.with_trained(self.ema)
+        return collections(state.params, state.adapters)
+
+
+def collections(params: Any, adapters: Any) -> dict[str, Any]:
+    """Variable collections of a model."""
+    return {"params": params} if adapters is None else {"params": params, "adapters": adapters}
+
+
+# Streams of random keys: fold_in(fold_in(key(seed), stream), step).
+INIT, ADAPTERS, STEP = 0, 1, 2
+
+
+def key(seed: int, stream: int, step: Any = 0) -> Array:
+    """The random key of a stream at a step: a function of the seed alone."""
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), stream), step)
