@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
+from jaxlin.config.kinds import AnyMixer
 from jaxlin.config.mixers.gated_deltanet import GatedDeltaNet
 from jaxlin.config.mixers.softmax import Softmax
-from jaxlin.config.types import NonNegativeFloat, PositiveFloat, PositiveInt
+from jaxlin.config.types import Depth, NonNegativeFloat, PositiveFloat, PositiveInt
 
 Dtype = Literal["float32", "bfloat16"]
 
@@ -31,12 +32,12 @@ class LM:
 
     vocab: PositiveInt | None = None  # None: what the tokenizer of the data has
     width: PositiveInt = 256
-    layers: PositiveInt = 4
+    layers: Depth = 4
     # Names: 'mixer' and 'attention' (the two fields below), any registered kind, kind(field=value).
     # '3*mixer + attention' | ratio '3:1 block' | 'pure' | 'full' | a tuple with a name a layer.
     pattern: str | tuple[str, ...] = "3*mixer + attention"
-    mixer: Any = field(default_factory=GatedDeltaNet)
-    attention: Any = field(default_factory=Softmax)
+    mixer: AnyMixer = field(default_factory=GatedDeltaNet)
+    attention: AnyMixer = field(default_factory=Softmax)
     ffn: FeedForward = field(default_factory=FeedForward)
     norm: Literal["pre", "post", "peri"] = "pre"
     norm_eps: PositiveFloat = 1e-6

@@ -21,6 +21,7 @@ from jaxlin.config.registry import mixers
 LAYOUTS = ("block", "period", "first", "middle", "last")
 # Depth of the search for a repeating unit; deeper units would be slow to compile anyway.
 LONGEST_UNIT = 64
+MOST_LAYERS = 10_000
 
 
 class Segment(NamedTuple):
@@ -31,7 +32,7 @@ class Segment(NamedTuple):
 
 
 def resolve(model: Any) -> tuple[Any, ...]:
-    """The mixer config of every layer. Raises ConfigError if the pattern does not fill the layers."""
+    """The mixer config of every layer. Raises ConfigError if the pattern does not fill them."""
     if isinstance(model.pattern, tuple):
         names = list(model.pattern)
         if len(names) != model.layers:
@@ -119,14 +120,18 @@ def _term(tokens: list[str], text: str, model: Any) -> tuple[list[Any], list[str
     count = 1
     if len(tokens) > 1 and tokens[0].isdigit() and tokens[1] == "*":
         count, tokens = int(tokens[0]), tokens[2:]
-        if not 1 <= count <= 10_000:
-            raise ConfigError(f"model.pattern: {text!r}: a count is 1 to 10000, found {count}")
+        if not 1 <= count <= MOST_LAYERS:
+            raise ConfigError(
+                f"model.pattern: {text!r}: a count is 1 to {MOST_LAYERS}, found {count}"
+            )
     if not tokens:
         raise _error(text, "the end")
     if tokens[0] == "(":
         layers, tokens = _sum(tokens[1:], text, model)
         if not tokens or tokens[0] != ")":
             raise _error(text, tokens[0] if tokens else "the end")
+        if len(layers) * count > MOST_LAYERS:
+            raise ConfigError(f"model.pattern: {text!r} has more than {MOST_LAYERS} layers")
         return layers * count, tokens[1:]
     if not re.match(r"[A-Za-z_]", tokens[0]):
         raise _error(text, tokens[0])

@@ -1,7 +1,7 @@
 """A registry of config kinds: the name that users write -> its config class -> what it builds.
 
-Config classes import no jax, so that every mistake in a config is found before jax is loaded. What a
-kind builds is named by `target` ("package.module:Name") and imported on first use, or is given as
+Config classes import no jax, so that every mistake in a config is found before jax is loaded. What
+a kind builds is named by `target` ("package.module:Name") and imported on first use, or is given as
 the object itself where both live in one file (as in a user's own script).
 """
 
@@ -33,7 +33,8 @@ class Registry:
                 raise ValueError(f"{self.family} {kind!r} is registered twice: {cls.__module__}")
             fields = {f.name: f for f in dataclasses.fields(cls)}
             if "kind" not in fields or fields["kind"].default != kind:
-                raise ValueError(f"{cls.__name__} needs the field  kind: Literal[{kind!r}] = {kind!r}")
+                line = f"kind: Literal[{kind!r}] = {kind!r}"
+                raise ValueError(f"{cls.__name__} needs the field  {line}")
             self._configs[kind], self._targets[kind] = cls, target
             return cls
 

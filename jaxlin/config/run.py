@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
+from jaxlin.config.kinds import AnyAdapter, AnyOptimizer, AnySchedule, AnySource
 from jaxlin.config.model import LM, Loss
 from jaxlin.config.optimizers.adamw import AdamW
 from jaxlin.config.schedules.shapes import Cosine
 from jaxlin.config.sources.text import Stdlib
 from jaxlin.config.types import (
+    Name,
     NonNegativeInt,
     OpenFraction,
     PositiveFloat,
     PositiveInt,
+    Seed,
 )
 
 FORMAT_VERSION = 1
@@ -60,8 +62,8 @@ class Log:
 class RunConfig:
     """One training run. A preset is a function that returns one."""
 
-    name: str
-    seed: NonNegativeInt = 0
+    name: Name
+    seed: Seed = 0
     steps: PositiveInt = 1000
     batch: PositiveInt = 32  # sequences a step, over all devices
     context: PositiveInt = 512  # tokens a sequence
@@ -69,11 +71,11 @@ class RunConfig:
     ema: OpenFraction | None = None  # decay of the averaged parameters
     model: LM = field(default_factory=LM)
     loss: Loss = field(default_factory=Loss)
-    data: Any = field(default_factory=Stdlib)
-    optim: Any = field(default_factory=AdamW)
-    schedule: Any = field(default_factory=Cosine)
+    data: AnySource = field(default_factory=Stdlib)
+    optim: AnyOptimizer = field(default_factory=AdamW)
+    schedule: AnySchedule = field(default_factory=Cosine)
     mesh: Mesh = field(default_factory=Mesh)
-    adapters: tuple[Any, ...] = ()  # with adapters only they are trained
+    adapters: tuple[AnyAdapter, ...] = ()  # with adapters only they are trained
     init_from: str | None = None  # run directory: start from its parameters
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     eval: Eval = field(default_factory=Eval)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from jaxlin.config.registry import adapters
-from jaxlin.config.types import PositiveFloat, PositiveInt
+from jaxlin.config.types import Name, PositiveFloat, PositiveInt, Regex
 
 
 @adapters.register("lora", "jaxlin.adapters.lora:attach")
@@ -13,7 +13,7 @@ class LoRA:
     """W + alpha/rank * A B at every weight site whose path matches `at`."""
 
     kind: Literal["lora"] = "lora"
-    name: str = "lora"
-    at: str = r"blocks/\d+/mixer/(q|v)"  # full-match regular expression on the site path
+    name: Name = "lora"
+    at: Regex = r"blocks/\d+/mixer/(q|v)"  # full-match regular expression on the site path
     rank: PositiveInt = 8
     alpha: PositiveFloat = 16.0

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from jaxlin.config.registry import optimizers
-from jaxlin.config.types import NonNegativeFloat, OpenFraction, PositiveFloat
+from jaxlin.config.types import NonNegativeFloat, OpenFraction, PositiveFloat, Regex
 
 # Paths of parameters that never decay: scales, biases, gate parameters.
 NO_DECAY = (r".*(scale|bias|A_log)",)
@@ -22,4 +22,4 @@ class AdamW:
     eps: PositiveFloat = 1e-8
     weight_decay: NonNegativeFloat = 0.1
     clip: PositiveFloat | None = 1.0  # global norm of the gradient
-    no_decay: tuple[str, ...] = NO_DECAY  # full-match regular expressions on parameter paths
+    no_decay: tuple[Regex, ...] = NO_DECAY  # full-match regular expressions on parameter paths

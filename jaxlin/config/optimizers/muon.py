@@ -5,7 +5,7 @@ from typing import Literal
 
 from jaxlin.config.optimizers.adamw import NO_DECAY
 from jaxlin.config.registry import optimizers
-from jaxlin.config.types import NonNegativeFloat, OpenFraction, PositiveFloat, PositiveInt
+from jaxlin.config.types import NonNegativeFloat, OpenFraction, PositiveFloat, PositiveInt, Regex
 
 
 @optimizers.register("muon", "jaxlin.train.optimizer:muon")
@@ -23,6 +23,6 @@ class Muon:
     eps: PositiveFloat = 1e-8
     weight_decay: NonNegativeFloat = 0.1
     clip: PositiveFloat | None = 1.0
-    no_decay: tuple[str, ...] = NO_DECAY
+    no_decay: tuple[Regex, ...] = NO_DECAY
     # Matrices that Adam trains all the same: embeddings and the head.
-    adam: tuple[str, ...] = (r"(un)?embed/.*",)
+    adam: tuple[Regex, ...] = (r"(un)?embed/.*",)

@@ -22,7 +22,7 @@ class Stdlib:
 @sources.register("text", "jaxlin.data.text:load")
 @dataclass(frozen=True, kw_only=True)
 class Text:
-    """Own files: .txt and other text (a file is a document), .jsonl and .jsonl.gz (a line is one)."""
+    """Own files: text (a file is a document), .jsonl and .jsonl.gz (a line is one)."""
 
     kind: Literal["text"] = "text"
     paths: tuple[str, ...] = ()  # files or glob patterns

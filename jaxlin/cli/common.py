@@ -1,0 +1,46 @@
+"""What commands share: a config from `PRESET` or `--config FILE`, with `path=value` overrides."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jaxlin.config.run import RunConfig
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments that `resolve` reads."""
+    parser.add_argument(
+        "words",
+        nargs="*",
+        metavar="PRESET path=value",
+        help="a preset (see `jaxlin presets`) and overrides, such as model.mixer.heads=8",
+    )
+    parser.add_argument("--config", metavar="FILE", help="a config.json in place of a preset")
+
+
+def resolve(args: argparse.Namespace) -> RunConfig:
+    """The checked config of the command line. Raises ConfigError."""
+    from jaxlin.config.override import override
+
+    start, overrides = base(args)
+    return override(start, overrides)
+
+
+def base(args: argparse.Namespace) -> tuple[RunConfig, list[str]]:
+    """The preset or the file's config, and the overrides that are to be applied to it."""
+    from jaxlin.config.errors import ConfigError
+    from jaxlin.config.load import read
+    from jaxlin.config.presets import preset
+
+    presets = [word for word in args.words if "=" not in word]
+    overrides = [word for word in args.words if "=" in word]
+    if len(presets) + (args.config is not None) != 1:
+        given = [*presets, *([f"--config {args.config}"] if args.config is not None else [])]
+        found = ", ".join(given) if given else "neither"
+        raise ConfigError(
+            f"give one preset or --config FILE, found {found}; `jaxlin presets` lists the presets "
+            "and overrides are written path=value"
+        )
+    return (preset(presets[0]) if presets else read(args.config)), overrides

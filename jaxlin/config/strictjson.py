@@ -1,0 +1,64 @@
+"""JSON from files that nobody vouches for: bounded, without duplicate keys, in UTF-8."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from jaxlin.config.errors import ConfigError
+
+MAX_BYTES = 1_000_000  # of a config file; a config of a thousand layers has 20 kB
+MAX_DEPTH = 32
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a small file. Raises ConfigError if it cannot be read or is too large."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path}: there is no such file; give the path of a config.json"
+        ) from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path}: is a folder; did you mean {path / 'config.json'}?") from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from None
+    return content
+
+
+def parse(content: str | bytes, where: str) -> Any:
+    """Parsed JSON. Raises ConfigError that names `where` and, if there is one, line and column."""
+    if len(content) > MAX_BYTES:
+        raise ConfigError(f"{where}: a config has at most {MAX_BYTES} bytes, found more")
+    duplicates: list[str] = []
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        counts = Counter(name for name, _ in pairs)
+        duplicates.extend(name for name, count in counts.items() if count > 1)
+        return dict(pairs)
+
+    try:
+        text = content.decode("utf-8") if isinstance(content, bytes) else content
+        value = json.loads(text, object_pairs_hook=unique)
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{where}: is not UTF-8 text (byte {error.start})") from None
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno} column {error.colno}"
+        raise ConfigError(f"{where}: is not JSON at {place}: {error.msg}") from None
+    except RecursionError:
+        raise ConfigError(f"{where}: is nested deeper than {MAX_DEPTH} levels") from None
+    except ValueError as error:
+        raise ConfigError(f"{where}: is not JSON: {error}") from None
+    if duplicates:
+        raise ConfigError(f"{where}: keys given twice in one object: {', '.join(duplicates)}")
+    if _deeper(value, MAX_DEPTH):
+        raise ConfigError(f"{where}: is nested deeper than {MAX_DEPTH} levels")
+    return value
+
+
+def _deeper(value: Any, limit: int) -> bool:
+    if not isinstance(value, (dict, list)):
+        return False
+    items = value.values() if isinstance(value, dict) else value
+    return limit == 0 or any(_deeper(item, limit - 1) for item in items)
