@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 import grain
 import numpy as np
@@ -32,7 +33,8 @@ class Sampler:
     def batch_at(self, step: int, rows: slice = slice(None)) -> Batch:
         """Rows `rows` of the batch of `step`; a host asks for its own rows only."""
         picked = range(step * self._batch, (step + 1) * self._batch)[rows]
-        windows = (window(self._stream, int(self._order[i]), self._context) for i in picked)
+        order = (cast(int, self._order[i]) for i in picked)
+        windows = (window(self._stream, int(i), self._context) for i in order)
         return assemble(windows, context=self._context, bos=self._stream.bos, reset=self._reset)
 
 

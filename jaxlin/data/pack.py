@@ -85,19 +85,22 @@ def _write(
         table.write(np.array([counts.tokens, content_hash(ids)], "<u8").tobytes())
         if progress:
             progress(*counts)
-    digests = {"tokens_sha256": tokens.close(), "documents_sha256": table.close()}
+    tokens_sha256, documents_sha256 = tokens.close(), table.close()
     if not counts.tokens:
         raise DataError("there is no text to pack; every document is empty")
     if tokenizer.name != "bytes":
         shutil.copyfile(tokenizer.name, work / TOKENIZER)
     index = Index(
         dtype=dtype,
-        **counts._asdict(),
+        documents=counts.documents,
+        tokens=counts.tokens,
+        text_bytes=counts.text_bytes,
         vocab=tokenizer.size,
         bos=tokenizer.bos,
         tokenizer="bytes" if tokenizer.name == "bytes" else TOKENIZER,
         tokenizer_sha256=tokenizer.digest,
-        **digests,
+        tokens_sha256=tokens_sha256,
+        documents_sha256=documents_sha256,
     )
     (work / INDEX).write_bytes(to_json(index))
     return index

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -82,13 +83,16 @@ def load_tokenizer(name: str) -> Tokenizer:
         raise DataError(
             f"data.tokenizer: {name!r} is neither 'bytes' nor a tokenizer.json file{hint}"
         )
-    try:
-        from jaxlin.data.hf_tokenizer import HFTokenizer
-    except ImportError as error:
-        raise DataError(
-            f"data.tokenizer: {name!r} needs the tokenizers library: pip install 'jaxlin[hf]'"
-        ) from error
+    need_library(f"data.tokenizer={name}")
+    from jaxlin.data.hf_tokenizer import HFTokenizer
+
     return HFTokenizer(path)
+
+
+def need_library(purpose: str) -> None:
+    """Raises DataError when the tokenizers library, which is an extra, is not installed."""
+    if importlib.util.find_spec("tokenizers") is None:
+        raise DataError(f"{purpose} needs the tokenizers library: pip install 'jaxlin[hf]'")
 
 
 def decode(tokenizer: Tokenizer, ids: Sequence[int] | np.ndarray) -> str:
