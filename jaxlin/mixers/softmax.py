@@ -25,6 +25,7 @@ class KVCache(NamedTuple):
     segments: Int[Array, "b s"]  # document ids
     index: Int[Array, "b s"]  # which token lies in the slot; -1: none
     seen: Int[Array, " b"]  # tokens so far
+    position: Int[Array, " b"]  # that the next token has if it continues the last document
 
 
 def visible(
@@ -43,7 +44,13 @@ def visible(
     return mask[:, None]
 
 
-def append(cache: KVCache, k: Array, v: Array, segment_ids: Array) -> KVCache:
+def append(
+    cache: KVCache,
+    k: Float[Array, "b t h k"],
+    v: Float[Array, "b t h v"],
+    segment_ids: Int[Array, "b t"],
+    positions: Int[Array, "b t"],
+) -> KVCache:
     """The cache after these tokens; the oldest give way when the slots are full."""
     slots, t = cache.k.shape[1], k.shape[1]
     kept = min(slots, t)
@@ -56,6 +63,7 @@ def append(cache: KVCache, k: Array, v: Array, segment_ids: Array) -> KVCache:
         segments=put(cache.segments, segment_ids),
         index=cache.index.at[rows, index % slots].set(index),
         seen=cache.seen + t,
+        position=positions[:, -1] + 1,
     )
 
 
@@ -74,13 +82,13 @@ class Softmax(Mixer):
         cache: KVCache | None = None,
     ) -> tuple[Float[Array, "b t d"], KVCache | None]:
         q, k, v = self._project(x)
+        if positions is None:
+            positions = _positions(x, segment_ids, cache)
         if self.config.rope_base is not None:
-            if positions is None:
-                positions = _positions(x, segment_ids, cache)
             q = rotate(q, positions, self.config.rope_base)
             k = rotate(k, positions, self.config.rope_base)
         if cache is not None:
-            y, cache = self._continue(q, k, v, segment_ids, cache)
+            y, cache = self._continue(q, k, v, segment_ids, positions, cache)
         else:
             y = self._attend_all(q, k, v, segment_ids)
         return self.output(y), cache
@@ -109,13 +117,24 @@ class Softmax(Mixer):
         )
 
     def _continue(
-        self, q: Array, k: Array, v: Array, segment_ids: Array | None, cache: KVCache
+        self,
+        q: Array,
+        k: Array,
+        v: Array,
+        segment_ids: Array | None,
+        positions: Array,
+        cache: KVCache,
     ) -> tuple[Array, KVCache]:
-        t = q.shape[1]
+        t, slots = q.shape[1], cache.k.shape[1]
+        if self.config.window is None and t > slots:
+            raise ValueError(
+                f"{t} tokens do not fit a cache of {slots} slots; make it with init_cache(..., "
+                f"length={t}) or longer, or give the attention a window"
+            )
         index = cache.seen[:, None] + jnp.arange(t, dtype=jnp.int32)
         if segment_ids is None:
             segment_ids = jnp.repeat(_last_segment(cache)[:, None], t, axis=1)
-        after = append(cache, k, v, segment_ids)
+        after = append(cache, k, v, segment_ids, positions)
         # A step's query cannot see what the ring dropped; without a window nothing is dropped.
         if t == 1 or self.config.window is None:
             k, v, key_index, key_segments = after.k, after.v, after.index, after.segments
@@ -135,7 +154,8 @@ class Softmax(Mixer):
         shape = (batch, slots, c.kv_heads or c.heads, head_dim(c, width))
         none = jnp.full((batch, slots), -1, jnp.int32)
         zeros = jnp.zeros(shape, dtype)
-        return KVCache(zeros, zeros, none, none, jnp.zeros((batch,), jnp.int32))
+        count = jnp.zeros((batch,), jnp.int32)
+        return KVCache(zeros, zeros, none, none, count, count)
 
 
 def head_dim(c: Config, width: int) -> int:
@@ -149,12 +169,9 @@ def _last_segment(cache: KVCache) -> Int[Array, " b"]:
 
 
 def _positions(x: Array, segment_ids: Array | None, cache: KVCache | None) -> Array:
-    t = jnp.arange(x.shape[1], dtype=jnp.int32)[None]
     if cache is None:
         ids = jnp.zeros(x.shape[:2], jnp.int32) if segment_ids is None else segment_ids
         return positions_in(ids)
     if segment_ids is None:
-        return cache.seen[:, None] + t
-    last = _last_segment(cache)
-    seen = jnp.sum((cache.segments == last[:, None]) & (cache.index >= 0), axis=1)
-    return positions_in(segment_ids, last, seen.astype(jnp.int32))
+        return cache.position[:, None] + jnp.arange(x.shape[1], dtype=jnp.int32)
+    return positions_in(segment_ids, _last_segment(cache), cache.position)
