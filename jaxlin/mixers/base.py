@@ -56,7 +56,7 @@ def init_cache(config: Any, width: int, batch: int, length: int, dtype: Any) -> 
 class RecurrentCache(NamedTuple):
     """What a linear mixer remembers: the same size however long the past."""
 
-    state: Float[Array, "b h k v"]  # S, float32
+    state: Float[Array, "b h k v"]  # S, float32 (float64 where the computation is)
     tails: dict[str, Float[Array, "b w d"]]  # last inputs of each short convolution
     segments: Int[Array, "b w"]  # document ids of the last tokens; -1: nothing seen
 
@@ -64,10 +64,10 @@ class RecurrentCache(NamedTuple):
 def recurrent_cache(
     state: tuple[int, ...], tails: dict[str, int], conv: int, dtype: Any
 ) -> RecurrentCache:
-    """Empty: state of shape `state`; for each name in `tails` the last conv-1 inputs of its width."""
+    """Empty: a state of that shape; for each name in `tails` conv-1 inputs of that width."""
     batch, before = state[0], max(conv - 1, 1)
     return RecurrentCache(
-        state=jnp.zeros(state, jnp.float32),
+        state=jnp.zeros(state, jnp.promote_types(dtype, jnp.float32)),
         tails={name: jnp.zeros((batch, conv - 1, size), dtype) for name, size in tails.items()},
         segments=jnp.full((batch, before), -1, jnp.int32),
     )
@@ -114,4 +114,4 @@ def convolve(
     if segment_ids is None:
         segment_ids = jnp.repeat(cache.segments[:, -1:], x.shape[1], axis=1)
     y = module(x, segment_ids, tail, cache.segments)
-    return Convolved(y, jnp.concatenate([tail, x], axis=1)[:, -tail.shape[1] :])
+    return Convolved(y, jnp.concatenate([tail, x], axis=1)[:, x.shape[1] :])

@@ -32,7 +32,8 @@ def log_decay(
     x: Float[Array, "b t h"], a_log: Float[Array, " h"], dt_bias: Float[Array, " h"]
 ) -> Float[Array, "b t h"]:
     """log a = -exp(A_log) softplus(x + dt_bias), float32 (Dao and Gu 2024, arXiv 2405.21060)."""
-    return -jnp.exp(a_log) * jax.nn.softplus(x.astype(jnp.float32) + dt_bias)
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    return -jnp.exp(a_log.astype(wide)) * jax.nn.softplus(x.astype(wide) + dt_bias)
 
 
 def init_a_log(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
@@ -74,7 +75,8 @@ class GatedDeltaNet(Mixer):
         normed = l2_norm if c.qk_norm == "l2" else jax.nn.softmax
         q, k = (normed(split(flat[name], c.heads)) for name in "qk")
         q, k = (jnp.repeat(a, value_heads // c.heads, axis=2) for a in (q, k))
-        beta = jax.nn.sigmoid(self.linear("beta", value_heads, dtype=jnp.float32)(x))
+        wide = jnp.promote_types(self.dtype, jnp.float32)
+        beta = jax.nn.sigmoid(self.linear("beta", value_heads, dtype=wide)(x))
         beta = 2 * beta if c.allow_neg_eigval else beta
         y, state = delta_rule(
             q,
@@ -98,7 +100,8 @@ class GatedDeltaNet(Mixer):
         boxed = lambda init: nn.with_logical_partitioning(init, ("heads",))  # noqa: E731
         a_log = self.param("A_log", boxed(init_a_log), (heads,))
         dt_bias = self.param("dt_bias", boxed(init_dt_bias), (heads,))
-        return log_decay(self.linear("decay", heads, dtype=jnp.float32)(x), a_log, dt_bias)
+        wide = jnp.promote_types(self.dtype, jnp.float32)
+        return log_decay(self.linear("decay", heads, dtype=wide)(x), a_log, dt_bias)
 
     @staticmethod
     def init_cache(c: Config, width: int, batch: int, length: int, dtype: Any) -> RecurrentCache:

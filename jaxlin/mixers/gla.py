@@ -31,7 +31,8 @@ def log_decay(
     gate: Float[Array, "*batch"], tau: float, minimum: float | None
 ) -> Float[Array, "*batch"]:
     """log a = log sigmoid(gate) / tau, float32, not below `minimum` (section 4.4)."""
-    g = jax.nn.log_sigmoid(gate.astype(jnp.float32)) / tau
+    wide = jnp.promote_types(gate.dtype, jnp.float32)
+    g = jax.nn.log_sigmoid(gate.astype(wide)) / tau
     return g if minimum is None else jnp.maximum(g, minimum)
 
 

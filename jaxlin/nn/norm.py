@@ -21,7 +21,7 @@ def rms_norm(
 
 
 def l2_norm(x: Float[Array, "*batch k"], eps: float = 1e-6) -> Float[Array, "*batch k"]:
-    """x / sqrt(sum(x^2) + eps) over the last axis; a zero vector stays zero, with finite gradient."""
+    """x / sqrt(sum(x^2) + eps) over the last axis; zero stays zero, with a finite gradient."""
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     wide = wide * jax.lax.rsqrt(jnp.sum(wide * wide, axis=-1, keepdims=True) + eps)
     return wide.astype(x.dtype)
