@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 
 
 def chunked_cross_entropy(
-    head: Callable[[Float[Array, "b c d"]], Float[Array, "b c vocab"]],
+    head: Callable[[Float[Array, "b c d"]], Float[Array, "b c vocab"]],  # gives float32
     hidden: Float[Array, "b t d"],
     targets: Int[Array, "b t"],
     chunk: int,
@@ -41,7 +41,7 @@ def chunked_cross_entropy(
 def _cross_entropy(
     head: Callable[[Array], Array], hidden: Array, targets: Array
 ) -> tuple[Array, Array]:
-    logits = head(hidden).astype(jnp.float32)
+    logits = head(hidden)
     lse = jax.nn.logsumexp(logits, axis=-1)
     picked = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
     return lse - picked, lse

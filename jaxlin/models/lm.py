@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -15,7 +16,7 @@ from jaxlin.config.pattern import resolve, segments
 from jaxlin.mixers import init_cache as init_mixer_cache
 from jaxlin.models.block import stack
 from jaxlin.models.cross_entropy import chunked_cross_entropy
-from jaxlin.nn import Embedding, Linear, RMSNorm, positions_in, tap
+from jaxlin.nn import Embedding, Linear, RMSNorm, positions_in, show, site_adapters, tap
 from jaxlin.nn.linear import Product
 
 
@@ -66,7 +67,7 @@ class LanguageModel(nn.Module):
         x = tap(self, "embed_out", self.embed(tokens))
         layers = []
         for i, unit in enumerate(self.blocks):
-            caches = cache.layers[i] if cache else (None,) * len(unit.mixers)
+            caches = (None,) * len(unit.mixers) if cache is None else cache.layers[i]
             x, after = unit(x, caches, segment_ids, positions)
             layers.append(after)
         x = tap(self, "final_norm_out", self.final_norm(x))
@@ -78,7 +79,7 @@ class LanguageModel(nn.Module):
 
     def logits(self, hidden: Float[Array, "b t d"]) -> Float[Array, "b t vocab"]:
         """Scores of the next token, float32."""
-        return tap(self, "logits", self.head()(hidden).astype(jnp.float32))
+        return show(self, "logits", self.head()(hidden))
 
     def cross_entropy(
         self, hidden: Float[Array, "b t d"], targets: Int[Array, "b t"], chunk: int
@@ -87,10 +88,13 @@ class LanguageModel(nn.Module):
         return chunked_cross_entropy(self.head(), hidden, targets, chunk)
 
     def head(self) -> Product:
-        """The head as a plain function of hidden states."""
+        """hidden states -> logits as a plain function, with the adapters of the site `logits`."""
         if self.config.tied:
-            return self.embed.product()
-        return self.unembed.product(self.config.width)
+            product = self.embed.product()
+        else:
+            product = self.unembed.product(self.config.width, jnp.float32)
+        adapters = site_adapters(self, "logits")
+        return lambda hidden: reduce(lambda h, adapter: adapter(h), adapters, product(hidden))
 
 
 def build(config: LM) -> LanguageModel:

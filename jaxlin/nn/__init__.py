@@ -7,6 +7,8 @@ from jaxlin.nn.feature_map import FEATURE_MAPS as FEATURE_MAPS
 from jaxlin.nn.feed_forward import SwiGLU as SwiGLU
 from jaxlin.nn.linear import Linear as Linear
 from jaxlin.nn.linear import observed as observed
+from jaxlin.nn.linear import show as show
+from jaxlin.nn.linear import site_adapters as site_adapters
 from jaxlin.nn.linear import tap as tap
 from jaxlin.nn.norm import RMSNorm as RMSNorm
 from jaxlin.nn.norm import l2_norm as l2_norm

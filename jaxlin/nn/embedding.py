@@ -27,10 +27,11 @@ class Embedding(nn.Module):
     def __call__(self, tokens: Int[Array, "b t"]) -> Float[Array, "b t d"]:
         deltas = [delta.delta() for delta in site_adapters(self, "embedding")]
         table = sum(deltas, start=self.embedding)
-        return jnp.take(table.astype(self.dtype), tokens, axis=0)
+        # Taken before it is cast, so that gradients of repeated tokens add up in float32.
+        return jnp.take(table, tokens, axis=0).astype(self.dtype)
 
     def product(self) -> Product:
-        """x -> x E^T, the head that shares its weights with the embedding."""
+        """x -> x E^T in float32, the head that shares its weights with the embedding."""
         deltas = [delta.delta() for delta in site_adapters(self, "embedding")]
         table = sum(deltas, start=self.embedding)
-        return lambda x: dense(x, table.T, None, self.dtype)
+        return lambda x: dense(x, table.T, None, self.dtype, jnp.float32)

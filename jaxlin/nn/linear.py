@@ -37,8 +37,11 @@ class Linear(nn.Module):
         return self.product(x.shape[-1])(x)
 
     @nn.compact
-    def product(self, inputs: int) -> Product:
-        """x -> y as a plain function of x, free to be called inside scans and checkpoints."""
+    def product(self, inputs: int, result: Any = None) -> Product:
+        """x -> y as a plain function of x, free to be called inside scans and checkpoints.
+
+        `result`: the dtype of sums and of y where it differs from that of the operands.
+        """
         init = nn.with_logical_partitioning(nn.initializers.normal(self.std), self.axes)
         kernel = self.param("kernel", init, (inputs, self.features), jnp.float32)
         bias = None
@@ -48,7 +51,7 @@ class Linear(nn.Module):
         deltas = site_adapters(self, "kernel")
 
         def apply(x: Array) -> Array:
-            y = dense(x, kernel, bias, self.dtype)
+            y = dense(x, kernel, bias, self.dtype, result)
             for delta in deltas:
                 y = y + delta.output(x.astype(self.dtype))
             return y
@@ -71,6 +74,11 @@ def tap(module: nn.Module, name: str, h: Array) -> Array:
     """
     for function in site_adapters(module, name):
         h = function(h)
+    return show(module, name, h)
+
+
+def show(module: nn.Module, name: str, h: Array) -> Array:
+    """`h` itself; shows it to observers as the activation site `name`."""
     if not module.is_initializing():
         module.sow("taps", name, h)
     return h
