@@ -73,6 +73,8 @@ class Unit(nn.Module):
     model: LM
     mixers: tuple[Any, ...]
 
+    prevent_cse: bool = False
+
     @nn.compact
     def __call__(
         self,
@@ -81,25 +83,26 @@ class Unit(nn.Module):
         segment_ids: Int[Array, "b t"] | None,
         positions: Int[Array, "b t"] | None,
     ) -> tuple[Float[Array, "b t d"], tuple[Any, ...]]:
-        after = []
+        block, after = Block, []
+        if self.model.remat != "none":
+            policy = REMAT[self.model.remat]
+            block = nn.remat(Block, policy=policy, prevent_cse=self.prevent_cse)
         for i, mixer in enumerate(self.mixers):
-            block = Block(self.model, mixer, name=f"layer_{i}")
-            x, cache = block(x, caches[i], segment_ids, positions)
+            layer = block(self.model, mixer, name=f"layer_{i}")
+            x, cache = layer(x, caches[i], segment_ids, positions)
             after.append(cache)
         return x, tuple(after)
 
 
 def stack(model: LM, mixers: tuple[Any, ...], repeats: int) -> nn.Module:
     """`repeats` units with stacked parameters, run by one scan: traced once whatever the depth."""
-    unit = Unit
-    if model.remat != "none":
-        unit = nn.remat(Unit, policy=REMAT[model.remat], prevent_cse=False)
     scanned = nn.scan(
-        unit,
+        Unit,
         variable_axes={"params": 0, "adapters": 0, "taps": 0},
         split_rngs={"params": True},
         in_axes=(0, nn.broadcast, nn.broadcast),
         length=repeats,
         metadata_params={nn.PARTITION_NAME: "layers"},
     )
-    return scanned(model, mixers)
+    # A scan of one step is inlined, and what remat computes twice would be merged again.
+    return scanned(model, mixers, prevent_cse=repeats == 1)
