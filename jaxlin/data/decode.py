@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
+@runtime_checkable
 class TextStream(Protocol):
     """Fed ids one by one, gives the text that they complete; '' inside a character."""
 

@@ -7,7 +7,7 @@ import gzip
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import NamedTuple
 
 from jaxlin.config.errors import DataError
 
@@ -61,8 +61,32 @@ def _expand_one(pattern: str, field: str) -> list[Named]:
     return files
 
 
-def open_bytes(path: Path) -> IO[bytes]:
-    """A buffered reader of the file's bytes, decompressed if it ends in .gz. Raises DataError."""
+def blocks(path: Path) -> Iterator[bytes]:
+    """The file's bytes in blocks of at most 1 MiB, decompressed if it ends in .gz.
+
+    Raises DataError when it is refused by its name, cannot be read, or is a decompression bomb.
+    """
+    _check_name(path)
+    total = 0
+    try:
+        limit = max(FREE_BYTES, MAX_RATIO * path.stat().st_size)
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            while block := file.read(BLOCK):
+                total += len(block)
+                if total > limit:
+                    raise DataError(
+                        f"{path}: decompresses to more than {limit} bytes ({MAX_RATIO} times its "
+                        "size), which no text does; it looks like a decompression bomb"
+                    )
+                yield block
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(
+            f"{path}: cannot be read ({reason}); check that it is whole and permitted"
+        ) from error
+
+
+def _check_name(path: Path) -> None:
     plain = path.with_suffix("") if path.suffix == ".gz" else path
     for suffix in (path.suffix, plain.suffix):
         if suffix.lower() in REFUSED:
@@ -70,78 +94,35 @@ def open_bytes(path: Path) -> IO[bytes]:
                 f"{path}: {suffix} is {REFUSED[suffix.lower()]}, which is not read as text; "
                 "give .txt, .jsonl or other UTF-8 text, plain or .gz"
             )
-    try:
-        size = path.stat().st_size
-        if path.suffix == ".gz":
-            return cast(IO[bytes], _Guarded(path, size))
-        return path.open("rb")
-    except OSError as error:
-        raise unreadable(path, error) from error
-
-
-class _Guarded(gzip.GzipFile):
-    """A gzip reader that stops at a decompression bomb."""
-
-    def __init__(self, path: Path, size: int):
-        super().__init__(path, "rb")
-        self._path, self._limit = path, max(FREE_BYTES, MAX_RATIO * size)
-
-    def check(self) -> None:
-        if self.tell() > self._limit:
-            raise DataError(
-                f"{self._path}: decompresses to more than {self._limit} bytes ({MAX_RATIO} times "
-                "its size), which no text does; it looks like a decompression bomb"
-            )
-
-    def read(self, size: int | None = -1) -> bytes:
-        data = super().read(size)
-        self.check()
-        return data
-
-    def readline(self, size: int | None = -1) -> bytes:
-        data = super().readline(size)
-        self.check()
-        return data
 
 
 def read_all(path: Path) -> bytes:
     """The content of a file of at most MAX_DOCUMENT bytes. Raises DataError."""
-    parts, total = [], 0
-    try:
-        with open_bytes(path) as file:
-            while block := file.read(BLOCK):
-                total += len(block)
-                if total > MAX_DOCUMENT:
-                    raise too_long(str(path))
-                parts.append(block)
-    except (OSError, EOFError, zlib.error) as error:
-        raise unreadable(path, error) from error
+    parts: list[bytes] = []
+    for block in blocks(path):
+        parts.append(block)
+        _check_length(parts, str(path))
     return b"".join(parts)
 
 
 def read_lines(path: Path) -> Iterator[bytes]:
     """The lines of a file, each of at most MAX_DOCUMENT bytes. Raises DataError."""
-    try:
-        with open_bytes(path) as file:
-            number = 0
-            while line := file.readline(MAX_DOCUMENT + 1):
-                number += 1
-                if len(line) > MAX_DOCUMENT:
-                    raise too_long(f"{path}:{number}")
-                yield line
-    except (OSError, EOFError, zlib.error) as error:
-        raise unreadable(path, error) from error
+    number, parts = 1, []
+    for block in blocks(path):
+        first, *others = block.split(b"\n")
+        parts.append(first)
+        _check_length(parts, f"{path}:{number}")
+        for other in others:
+            yield b"".join(parts)
+            number, parts = number + 1, [other]
+    yield b"".join(parts)
 
 
-def too_long(where: str) -> DataError:
-    return DataError(
-        f"{where}: a document of more than {MAX_DOCUMENT} bytes; split it into several files"
-    )
-
-
-def unreadable(path: Path, error: BaseException) -> DataError:
-    reason = getattr(error, "strerror", None) or error
-    return DataError(f"{path}: cannot be read ({reason}); check that it is whole and permitted")
+def _check_length(parts: list[bytes], where: str) -> None:
+    if sum(map(len, parts)) > MAX_DOCUMENT:
+        raise DataError(
+            f"{where}: a document of more than {MAX_DOCUMENT} bytes; split it into several files"
+        )
 
 
 def check_utf8(text: bytes, where: str) -> bytes:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ class HFTokenizer:
         self._byte_level = _is_byte_level(spec)
         self.exact_bytes = self._byte_level and not spec.get("normalizer") and not _adds_space(spec)
 
-    @property
+    @cached_property
     def token_bytes(self) -> np.ndarray:
         return np.array([len(piece) for piece in self._pieces], np.int32)
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -23,20 +22,20 @@ Progress = Callable[[int, int, int], None]  # documents, tokens, bytes of text s
 
 
 class _Digested:
-    """A new file that is hashed while it is written, and flushed to the disk on leaving."""
+    """Writes to a file and hashes what is written."""
 
-    def __init__(self, path: Path):
-        self._file: IO[bytes] = path.open("xb")
-        self._digest = hashlib.sha256()
+    def __init__(self, file: BinaryIO):
+        self._file, self._digest = file, hashlib.sha256()
 
-    def write(self, data: bytes) -> None:
+    def write(self, array: np.ndarray) -> None:
+        data = array.tobytes()
         self._file.write(data)
         self._digest.update(data)
 
-    def close(self) -> str:
+    def finish(self) -> str:
+        """Brings the content to the disk; returns its digest."""
         self._file.flush()
         os.fsync(self._file.fileno())
-        self._file.close()
         return self._digest.hexdigest()
 
 
@@ -44,6 +43,10 @@ class _Counts(NamedTuple):
     documents: int = 0
     tokens: int = 0
     text_bytes: int = 0
+
+    def plus(self, tokens: int, text_bytes: int) -> _Counts:
+        """With one more document."""
+        return _Counts(self.documents + 1, self.tokens + tokens, self.text_bytes + text_bytes)
 
 
 def pack(
@@ -58,12 +61,12 @@ def pack(
         raise DataError(f"{out} exists already and is not overwritten; remove it or name another")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        work = out.with_name(f".{out.name}.{os.getpid()}")
+        work.mkdir()
     except OSError as error:
         raise DataError(f"{out}: cannot be written ({error.strerror})") from error
     try:
         index = _write(documents, tokenizer, work, progress)
-        work.chmod(0o755)
         work.rename(out)
     except OSError as error:
         raise DataError(f"{out}: cannot be written ({error.strerror})") from error
@@ -76,16 +79,16 @@ def _write(
     documents: Iterable[Document], tokenizer: Tokenizer, work: Path, progress: Progress | None
 ) -> Index:
     dtype = "uint16" if tokenizer.size <= 2**16 else "uint32"
-    tokens, table, counts = _Digested(work / TOKENS), _Digested(work / DOCUMENTS), _Counts()
-    for document, ids in encoded(documents, tokenizer):
-        counts = _Counts(
-            counts.documents + 1, counts.tokens + len(ids), counts.text_bytes + len(document.text)
-        )
-        tokens.write(ids.astype(np.dtype(dtype).newbyteorder("<")).tobytes())
-        table.write(np.array([counts.tokens, content_hash(ids)], "<u8").tobytes())
-        if progress:
-            progress(*counts)
-    tokens_sha256, documents_sha256 = tokens.close(), table.close()
+    counts = _Counts()
+    with (work / TOKENS).open("xb") as tokens_file, (work / DOCUMENTS).open("xb") as table_file:
+        tokens, table = _Digested(tokens_file), _Digested(table_file)
+        for document, ids in encoded(documents, tokenizer):
+            counts = counts.plus(len(ids), len(document.text))
+            tokens.write(ids.astype(np.dtype(dtype).newbyteorder("<")))
+            table.write(np.array([counts.tokens, content_hash(ids)], "<u8"))
+            if progress:
+                progress(*counts)
+        tokens_sha256, documents_sha256 = tokens.finish(), table.finish()
     if not counts.tokens:
         raise DataError("there is no text to pack; every document is empty")
     if tokenizer.name != "bytes":

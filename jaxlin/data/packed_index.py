@@ -50,7 +50,8 @@ def read_index(root: Path) -> Index:
     try:
         if path.stat().st_size > MAX_INDEX:
             raise DataError(f"{path}: larger than {MAX_INDEX} bytes; not written by jaxlin")
-        record = json.loads(path.read_bytes())
+        text = path.read_bytes()
+        record = json.loads(text)
     except OSError as error:
         raise DataError(
             f"{path}: {error.strerror}; {root} is no folder written by  jaxlin data pack"
@@ -61,7 +62,7 @@ def read_index(root: Path) -> Index:
     if isinstance(version, int) and version > VERSION:
         raise DataError(f"{path}: version {version} is newer than {VERSION}; upgrade jaxlin")
     try:
-        return _ADAPTER.validate_python(record)
+        return _ADAPTER.validate_json(text)
     except ValidationError as error:
         wrong = "; ".join(
             f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors()

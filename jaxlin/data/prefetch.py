@@ -6,7 +6,6 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
-from typing import Self
 
 
 class _Failure:
@@ -49,7 +48,7 @@ class Prefetch[T]:
                 continue
         return False
 
-    def __iter__(self) -> Self:
+    def __iter__(self) -> Prefetch[T]:
         return self
 
     def __next__(self) -> T:
@@ -70,7 +69,7 @@ class Prefetch[T]:
         self._thread.join()
         self._end = self._end or _Failure(None)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Prefetch[T]:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from jaxlin.config.errors import ConfigError, DataError
 from jaxlin.data.decode import Bytes2Text, TextStream
 
 
+@runtime_checkable
 class Tokenizer(Protocol):
     """What the data and the generator need of a tokenizer. Ids are 0 ... size - 1."""
 

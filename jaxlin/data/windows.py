@@ -41,7 +41,7 @@ def window(stream: TokenStream, index: int, context: int) -> Int32[np.ndarray, "
 
 
 def assemble(
-    rows: Iterable[Int32[np.ndarray, " n"]], *, context: int, bos: int, reset: bool
+    rows: Iterable[Int32[np.ndarray, " _"]], *, context: int, bos: int, reset: bool
 ) -> Batch:
     """Batch of windows of up to context + 1 tokens each; shorter ones are padded at the end."""
     rows = list(rows)
