@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +39,13 @@ class HFTokenizer:
         self.bos = _separator(vocabulary, path)
         self._added = set(self._tokens.get_added_tokens_decoder())
         self._pieces = _pieces(vocabulary, self._added, self.size, spec)
+        self._lengths = np.array([len(piece) for piece in self._pieces], np.int32)
         self._byte_level = _is_byte_level(spec)
         self.exact_bytes = self._byte_level and not spec.get("normalizer") and not _adds_space(spec)
 
-    @cached_property
+    @property
     def token_bytes(self) -> np.ndarray:
-        return np.array([len(piece) for piece in self._pieces], np.int32)
+        return self._lengths
 
     def encode(self, text: str | bytes) -> np.ndarray:
         return self.encode_many([text.encode() if isinstance(text, str) else text])[0]
