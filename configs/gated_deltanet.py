@@ -27,7 +27,7 @@ def gdn_paper_400m() -> RunConfig:
         mixer=GatedDeltaNet(heads=9, head_dim=128),
         ffn=FeedForward(hidden=6144),
     )
-    return _run("gdn_paper_400m", model, steps=28_610)
+    return _run("gdn_paper_400m", model, steps=28_611)
 
 
 def gdn_paper_1b3() -> RunConfig:

@@ -18,7 +18,7 @@ def gla_paper_340m() -> RunConfig:
 
     Command: jaxlin train gla_paper_340m
     """
-    return _run("gla_paper_340m", width=1024, batch=256, steps=28_610, warmup=954)
+    return _run("gla_paper_340m", width=1024, batch=256, steps=28_611, warmup=954)
 
 
 def gla_paper_1b3() -> RunConfig:

@@ -27,7 +27,7 @@ def _small(name: str, model: LM) -> RunConfig:
 
 def _large(name: str, model: LM) -> RunConfig:
     """100B tokens in steps of 512 x 2048."""
-    return _run(name, model, batch=512, steps=95_367)
+    return _run(name, model, batch=512, steps=95_368)
 
 
 def _run(name: str, model: LM, batch: int, steps: int) -> RunConfig:

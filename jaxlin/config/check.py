@@ -2,12 +2,13 @@
 
 import difflib
 import json
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from jaxlin.config.errors import ConfigError, nearest
-from jaxlin.config.plain import join, leaves, paths, show
+from jaxlin.config.plain import join, leaves, show
 from jaxlin.config.schema import (
     adapter,
     choices,
@@ -15,6 +16,7 @@ from jaxlin.config.schema import (
     describe,
     element,
     fields,
+    known_paths,
     registry_of,
 )
 
@@ -33,20 +35,21 @@ class Place(NamedTuple):
 
 def check(cls: type, raw: dict[str, Any], at: str = "") -> tuple[Any, list[str]]:
     """(config, no problems) or (None, problems); `at` is the path of `raw` itself."""
-    large = [(p, v) for p, v in leaves(raw, at) if isinstance(v, int) and abs(v) > LARGEST]
-    if large:
-        return None, [f"{p}: found {show(v)}; allowed: at most {LARGEST}" for p, v in large]
+    unfit = [problem for path, value in leaves(raw, at) if (problem := _unfit(path, value))]
+    if unfit:
+        return None, unfit
     try:
         return adapter(cls).validate_json(json.dumps([raw]))[0], []
     except ValidationError as error:
         found = error.errors(include_url=False)[:MOST]
     places = [locate(cls, mistake["loc"][1:], at) for mistake in found]
+    known = [] if at else list(known_paths(cls, raw))
     problems: dict[str, str] = {}
     for mistake, place in zip(found, places, strict=True):
         # Of a union's alternatives, the one that came furthest is the one that was meant.
         deeper = any(other.path.startswith(f"{place.path}.") for other in places)
         if not (place.branched and deeper):
-            problems.setdefault(place.path, _sentence(mistake, place, raw, at))
+            problems.setdefault(place.path, _sentence(mistake, place, known))
     return None, list(problems.values())
 
 
@@ -67,10 +70,10 @@ def locate(cls: type, location: tuple[str | int, ...], at: str) -> Place:
     return Place(path, hint, owner, branched)
 
 
-def no_field(path: str, owner: type, root: dict[str, Any]) -> str:
+def no_field(path: str, owner: type, known: Iterable[str]) -> str:
     """The sentence for an unknown field: its nearest sibling, or the same name elsewhere."""
     name = path.rpartition(".")[2]
-    elsewhere = [p for p in paths(root) if p.endswith(f".{name}") and p != path]
+    elsewhere = [p for p in known if p.endswith(f".{name}")]
     near = nearest(name, fields(owner))
     if elsewhere and not difflib.get_close_matches(name, fields(owner), cutoff=0.75):
         near = f"; did you mean {' or '.join(map(repr, elsewhere[:3]))}?"
@@ -98,16 +101,26 @@ def refuse(problems: list[str], where: str = "") -> None:
     raise ConfigError("\n  ".join([f"{head}{len(problems)} problems", *lines]))
 
 
+def _unfit(path: str, value: Any) -> str:
+    """What JSON itself cannot carry from one program to another."""
+    if isinstance(value, int) and abs(value) > LARGEST:
+        return f"{path}: found {show(value)}; allowed: at most {LARGEST}"
+    texts = (path, value) if isinstance(value, str) else (path,)
+    if any("\ud800" <= char <= "\udfff" for text in texts for char in text):
+        return f"{path}: found {show(value)}; allowed: valid Unicode text"
+    return ""
+
+
 def _printable(text: str) -> str:
     """At most 1000 characters without control codes: names in a file may be anything."""
     clean = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:1000])
     return clean if len(text) <= 1000 else f"{clean}..."
 
 
-def _sentence(mistake: Any, place: Place, raw: dict[str, Any], at: str) -> str:
+def _sentence(mistake: Any, place: Place, known: list[str]) -> str:
     kind, value = mistake["type"], mistake["input"]
     if kind == "unexpected_keyword_argument" and place.owner is not None:
-        return no_field(place.path, place.owner, {} if at else raw)
+        return no_field(place.path, place.owner, known)
     if kind == "missing":
         return f"{place.path}: missing; allowed: {describe(place.hint)}"
     registry = registry_of(place.hint)

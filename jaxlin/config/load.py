@@ -22,7 +22,11 @@ def validate(raw: dict[str, Any] | RunConfig, where: str = "") -> RunConfig:
     Raises one ConfigError that lists every problem by path. How fields fit together is checked once
     each of them is right by itself.
     """
-    cfg, problems = check(RunConfig, plain(raw))
+    try:
+        data = plain(raw)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}" if where else str(error)) from None
+    cfg, problems = check(RunConfig, data)
     refuse(problems or crossfield.problems(cfg), where)
     return cfg
 

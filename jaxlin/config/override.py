@@ -17,7 +17,7 @@ from jaxlin.config.errors import ConfigError, nearest
 from jaxlin.config.plain import defaults, join, plain
 from jaxlin.config.registry import Registry
 from jaxlin.config.run import RunConfig
-from jaxlin.config.schema import class_of, describe, element, fields, registry_of
+from jaxlin.config.schema import class_of, describe, element, fields, known_paths, registry_of
 
 
 def override(cfg: RunConfig, assignments: Iterable[str]) -> RunConfig:
@@ -85,7 +85,7 @@ def _child(hint: Any, node: Any, part: str, parent: str, root: dict[str, Any]) -
     if named is not None and part in fields(named):
         return fields(named)[part], part
     if named is not None:
-        raise ConfigError(no_field(join(parent, part), named, root))
+        raise ConfigError(no_field(join(parent, part), named, known_paths(RunConfig, root)))
     if inner is None or not isinstance(node, list):
         raise ConfigError(f"{join(parent, part)}: {parent} is no node but {describe(hint)}")
     # One past the end appends.
@@ -133,7 +133,7 @@ def _variant(
     node = {**kept, **given}
     for name, value in arguments.items():
         if name not in fields(cls):
-            raise ConfigError(no_field(join(path, name), cls, root))
+            raise ConfigError(no_field(join(path, name), cls, known_paths(RunConfig, root)))
         hint = fields(cls)[name]
         node[name] = _value(value, hint, node.get(name), join(path, name), root)
     return node

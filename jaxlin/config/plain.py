@@ -21,11 +21,7 @@ def plain(value: Any, path: str = "") -> Any:
         return {_key(key, path): plain(item, join(path, key)) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
         return [plain(item, join(path, i)) for i, item in enumerate(value)]
-    if isinstance(value, str):
-        if not _encodes(value):
-            raise ConfigError(f"{path}: found {show(value)}, which is no valid Unicode text")
-        return value
-    if value is None or isinstance(value, (bool, int, float)):
+    if value is None or isinstance(value, (str, bool, int, float)):
         return value
     raise ConfigError(
         f"{path}: found {show(value)} of type {type(value).__name__}; "
@@ -49,18 +45,9 @@ def join(path: str, name: object) -> str:
     return f"{path}.{name}" if path else str(name)
 
 
-def paths(node: Any, path: str = "") -> Iterator[str]:
-    """Paths of all nodes below, parents first."""
-    items = node.items() if isinstance(node, dict) else enumerate(node)
-    for name, item in items:
-        yield join(path, name)
-        if isinstance(item, (dict, list)):
-            yield from paths(item, join(path, name))
-
-
 def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """(path, value) of all leaves."""
-    if not isinstance(node, (dict, list)):
+    """(path, value) of all leaves, empty lists and objects among them."""
+    if not isinstance(node, (dict, list)) or not node:
         yield path, node
         return
     for name, item in node.items() if isinstance(node, dict) else enumerate(node):
@@ -105,13 +92,9 @@ def _argument(value: Any) -> str:
 
 
 def _key(key: Any, path: str) -> str:
-    if not isinstance(key, str) or not _encodes(key):
+    if not isinstance(key, str):
         raise ConfigError(f"{join(path, show(key))}: field names are text, found {show(key)}")
     return key
-
-
-def _encodes(value: str) -> bool:
-    return not any("\ud800" <= char <= "\udfff" for char in value)
 
 
 def _repr(value: Any) -> str:

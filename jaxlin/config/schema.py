@@ -2,14 +2,16 @@
 
 import dataclasses
 import types
-from functools import cache
+from collections.abc import Iterator
+from functools import cache, lru_cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter
 from pydantic.fields import FieldInfo
 
 from jaxlin.config.kinds import OneOf
-from jaxlin.config.registry import Registry
+from jaxlin.config.plain import join
+from jaxlin.config.registry import FAMILIES, Registry
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 BASE_TEXT = {
@@ -24,6 +26,12 @@ BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 def adapter(cls: type) -> TypeAdapter:
     """Pydantic's strict checker of a list of `cls`, with the kinds known now."""
+    return _adapter(cls, tuple(family.config(kind) for family in FAMILIES for kind in family))
+
+
+@lru_cache
+def _adapter(cls: type, known: tuple[type, ...]) -> TypeAdapter:
+    # `known` is in the key of the cache: a kind that is registered later makes a new checker.
     # A list, because pydantic hands its settings down from there to plain dataclasses.
     return TypeAdapter(list[cls], config=STRICT)
 
@@ -62,6 +70,16 @@ def class_of(hint: Any, node: Any) -> type | None:
         return registry.config(kind) if isinstance(kind, str) and kind in registry else None
     found = [m for m in members(hint) if isinstance(m, type) and dataclasses.is_dataclass(m)]
     return found[0] if found else None
+
+
+def known_paths(cls: type, node: Any, path: str = "") -> Iterator[str]:
+    """Paths of all fields of a config, for the kinds that its plain data `node` chose."""
+    for name, hint in fields(cls).items():
+        below = node.get(name) if isinstance(node, dict) else None
+        inner = class_of(hint, below)
+        yield join(path, name)
+        if inner is not None:
+            yield from known_paths(inner, below, join(path, name))
 
 
 def choices(hint: Any) -> tuple[Any, ...]:
