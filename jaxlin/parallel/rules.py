@@ -34,8 +34,10 @@ Axes = tuple[str | None, ...]
 
 
 def spec(axes: Axes, mesh: Mapping[str, int]) -> PartitionSpec:
-    """How an array with these logical axes is split. Mesh axes of size 1 are left out, and so is one
-    that an earlier axis of the same array already takes."""
+    """How an array with these logical axes is split.
+
+    Mesh axes of size 1 are left out, and so is one that an earlier axis of the array already takes.
+    """
     taken: set[str] = set()
     parts = []
     for name in axes:
@@ -63,7 +65,9 @@ def specs(
             if size % math.prod(mesh[a] for a in names):
                 problems.setdefault((names, name, size), []).append(path)
     if problems:
-        raise ConfigError("\n".join(_indivisible(*key, paths, mesh) for key, paths in problems.items()))
+        raise ConfigError(
+            "\n".join(_indivisible(*key, paths, mesh) for key, paths in problems.items())
+        )
     return found
 
 

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from jax.sharding import PartitionSpec
-
 
 @dataclass(frozen=True)
 class Row:
@@ -19,12 +17,13 @@ class Row:
     axes: tuple[str | None, ...]  # logical
     dtype: str
     count: int
+    bytes: int
     sharding: tuple[str | None, ...]  # mesh axes of each dimension; 'data+fsdp' for two
     optimizer: str  # the group that trains it, or 'frozen'
     decay: bool  # weight decay applies
 
 
-def row(path: str, leaf: Any, axes: Iterable[str | None], spec: PartitionSpec, group: Any) -> Row:
+def row(path: str, leaf: Any, axes: Iterable[str | None], spec: Iterable[Any], group: Any) -> Row:
     """The row of a leaf with shape and dtype; group (optimizer, decay) or None when frozen."""
     return Row(
         path=path,
@@ -32,6 +31,7 @@ def row(path: str, leaf: Any, axes: Iterable[str | None], spec: PartitionSpec, g
         axes=tuple(axes),
         dtype=str(leaf.dtype),
         count=math.prod(leaf.shape),
+        bytes=nbytes([leaf]),
         sharding=tuple("+".join(p) if isinstance(p, tuple) else p for p in spec),
         optimizer=group.optimizer if group else "frozen",
         decay=bool(group and group.decay),
@@ -44,14 +44,8 @@ def totals(rows: Iterable[Row]) -> dict[str, int]:
     return {
         "parameters": sum(r.count for r in rows),
         "trained": sum(r.count for r in rows if r.optimizer != "frozen"),
-        "bytes": sum(r.count * _itemsize(r.dtype) for r in rows),
+        "bytes": sum(r.bytes for r in rows),
     }
-
-
-def _itemsize(dtype: str) -> int:
-    import jax.numpy as jnp
-
-    return jnp.dtype(dtype).itemsize
 
 
 def as_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
@@ -93,20 +87,18 @@ def _cell(row: Row, column: str) -> str:
     return {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
 
 
-def state_bytes(cache: Any, batch: int = 1) -> int:
-    """Bytes of a cache's arrays (shapes suffice) a sequence."""
-    import jax
-
-    return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(cache)) // batch
+def nbytes(leaves: Iterable[Any]) -> int:
+    """Bytes of arrays, given as arrays or shapes."""
+    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
 
 
 def bytes_per_device(
-    leaves: Mapping[str, Any], specs: Mapping[str, PartitionSpec], mesh: Mapping[str, int]
+    leaves: Mapping[str, Any], specs: Mapping[str, Iterable[Any]], mesh: Mapping[str, int]
 ) -> int:
     """What one device holds of these arrays."""
     total = 0
     for path, leaf in leaves.items():
         names = [n for p in specs[path] if p for n in (p if isinstance(p, tuple) else (p,))]
         shards = math.prod(mesh[name] for name in names)
-        total += math.prod(leaf.shape) * leaf.dtype.itemsize // shards
+        total += nbytes([leaf]) // shards
     return total

@@ -21,22 +21,25 @@ from jaxlin.parallel.table import align
 FORMAT_VERSION = 1
 # Names of the two items in a step's folder; constants, since Orbax joins them to the path as given.
 STATE, META = "state", "meta"
-LISTED = 30  # differing leaves shown at most
 
 
 class Checkpoints:
-    """The folder `checkpoints` of a run. `clock` gives seconds.
+    """The folder `checkpoints` of a run. `clock` gives seconds. A reader leaves it as it is.
 
-    A step's folder holds `state`, all leaves by path, and `meta`: format_version, step, and what the
-    caller adds (config, mesh, data fingerprint).
+    A step's folder holds `state`, all leaves by path, and `meta`: format_version, step, and what
+    the caller adds (config, mesh, data fingerprint).
     """
 
     def __init__(
-        self, folder: Path, policy: Checkpoint, clock: Callable[[], float] = time.monotonic
+        self,
+        folder: Path,
+        policy: Checkpoint,
+        clock: Callable[[], float] = time.monotonic,
+        write: bool = True,
     ):
         self.folder, self.policy, self._clock = folder, policy, clock
         self._saved_at = clock()
-        self._manager = _manager(folder, policy)
+        self._manager = _manager(folder, policy, write)
 
     def latest(self) -> int | None:
         """The newest complete step."""
@@ -95,44 +98,25 @@ class Checkpoints:
     def restore(self, step: int, shapes: Any, shardings: Any) -> Any:
         """The state of a step, placed by `shardings`, whatever mesh it was saved from.
 
-        `shapes`: the wanted state as shapes. Raises CheckpointError with a table of all leaves whose
-        presence, shape or dtype differs.
+        `shapes`: the wanted state as shapes. Raises CheckpointError when leaves differ.
         """
         wanted = _abstract(shapes, shardings)
-        self._compare(step, wanted, self._stored(step))
+        refuse_differences(str(self.folder / str(step)), self.stored(step), wanted)
         return self._load(step, shapes, wanted, partial=False)
 
     def restore_part(self, step: int, shapes: dict[str, Any], shardings: dict[str, Any]) -> Any:
         """Only some fields of the state, such as {"params": ...}. Refuses as `restore` does."""
         wanted = _abstract(shapes, shardings)
-        stored = self._stored(step)
         fields = tuple(f"{name}/" for name in shapes)
-        self._compare(step, wanted, {p: x for p, x in stored.items() if p.startswith(fields)})
+        stored = {p: x for p, x in self.stored(step).items() if p.startswith(fields)}
+        refuse_differences(str(self.folder / str(step)), stored, wanted)
         return self._load(step, shapes, wanted, partial=True)
 
-    def fields(self, step: int) -> set[str]:
-        """The fields of the stored state that have leaves."""
-        return {path.partition("/")[0] for path in self._stored(step)}
-
-    def _stored(self, step: int) -> dict[str, Any]:
+    def stored(self, step: int) -> dict[str, Any]:
+        """Path -> shape and dtype of every stored leaf; paths start with the field of the state."""
         with _explained(f"{self.folder / str(step)}: the checkpoint's {STATE} is unreadable"):
             tree = self._manager.item_metadata(step)[STATE].tree
             return flatten_dict(tree, sep="/")
-
-    def _compare(self, step: int, wanted: dict[str, Any], stored: dict[str, Any]) -> None:
-        differing = [
-            [path, _describe(stored.get(path)), _describe(wanted.get(path))]
-            for path in sorted({*wanted, *stored})
-            if _describe(stored.get(path)) != _describe(wanted.get(path))
-        ]
-        if differing:
-            more = f"\n... and {len(differing) - LISTED} more" if len(differing) > LISTED else ""
-            table = align([["leaf", "stored", "wanted"], *differing[:LISTED]])
-            raise CheckpointError(
-                f"{self.folder / str(step)} belongs to another model or optimizer: {len(differing)} "
-                "leaves differ from this config's. Resume it with its own config, or start from its "
-                f"parameters with init_from=RUN.\n{table}{more}"
-            )
 
     def _load(self, step: int, shapes: Any, wanted: dict[str, Any], partial: bool) -> Any:
         item = _nested(wanted)
@@ -149,7 +133,22 @@ class Checkpoints:
         return jax.tree.unflatten(jax.tree.structure(shapes), [leaves[path] for path in wanted])
 
 
-def _manager(folder: Path, policy: Checkpoint) -> ocp.CheckpointManager:
+def refuse_differences(where: str, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Raises CheckpointError with a table of all leaves whose presence, shape or dtype differs."""
+    differing = [
+        [path, _describe(stored.get(path)), _describe(wanted.get(path))]
+        for path in sorted({*wanted, *stored})
+        if _describe(stored.get(path)) != _describe(wanted.get(path))
+    ]
+    if differing:
+        table = align([["leaf", "stored", "wanted"], *differing])
+        raise CheckpointError(
+            f"{where} belongs to another model or optimizer: {len(differing)} leaves differ from "
+            "this config's. Resume it with its own config, or name a run of this model.\n" + table
+        )
+
+
+def _manager(folder: Path, policy: Checkpoint, write: bool) -> ocp.CheckpointManager:
     keep: list[Any] = [policies.LatestN(policy.keep)]
     if policy.keep_best:
         best = policies.BestN(
@@ -160,7 +159,9 @@ def _manager(folder: Path, policy: Checkpoint) -> ocp.CheckpointManager:
         )
         keep.append(best)
     options = ocp.CheckpointManagerOptions(
-        preservation_policy=policies.AnyPreservationPolicy(keep), cleanup_tmp_directories=True
+        preservation_policy=policies.AnyPreservationPolicy(keep),
+        cleanup_tmp_directories=write,
+        create=write,
     )
     handlers = {STATE: ocp.PyTreeCheckpointHandler(), META: ocp.JsonCheckpointHandler()}
     with _explained(f"{folder}: no checkpoints can be kept here"):

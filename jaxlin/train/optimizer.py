@@ -52,8 +52,12 @@ def adamw(
     still = matching(config.no_decay, axes, known, "optim.no_decay")
     groups = {path: Group("adamw", _decays(config, path, still)) for path in axes}
     rule = optax.adamw(
-        _scaled(config.lr, schedule), config.b1, config.b2, config.eps,
-        weight_decay=config.weight_decay, mask=_decay_mask(groups),
+        _scaled(config.lr, schedule),
+        config.b1,
+        config.b2,
+        config.eps,
+        weight_decay=config.weight_decay,
+        mask=_decay_mask(groups),
     )
     return Optimizer(_clipped(config.clip, rule), groups)
 

@@ -5,76 +5,65 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TextIO
 
 
 class Meter:
-    """Tokens per second between two looks, without the time spent in pauses."""
+    """Speed between two looks, without the time spent in pauses."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         self._clock = clock
-        self._since, self._step = clock(), 0
-        self._waited = 0.0
+        self._step: int | None = None  # the first step, which compiles, is not measured
+        self._since = self._waited = 0.0
 
-    def start(self, step: int) -> None:
-        """Begins to measure after this step (again after evaluation, saving or compilation)."""
-        self._since, self._step, self._waited = self._clock(), step, 0.0
+    def start(self, step: int, waited: float) -> None:
+        """Measures from this step on. `waited`: seconds spent so far in waiting for input."""
+        self._since, self._step, self._waited = self._clock(), step, waited
 
-    def waited(self, seconds: float) -> None:
-        """Adds time that the step spent waiting for its input."""
-        self._waited += seconds
-
-    def look(self, step: int, tokens: int) -> dict[str, float]:
-        """Seconds a step, tokens per second, share of the time spent waiting for input."""
-        seconds, steps = max(self._clock() - self._since, 1e-9), step - self._step
-        share = self._waited / seconds
-        self.start(step)
-        if not steps:
+    def look(self, step: int, tokens: int, waited: float) -> dict[str, float]:
+        """Seconds a step, tokens per second (`tokens` in a step), share of time without input."""
+        since, first, before = self._since, self._step, self._waited
+        self.start(step, waited)
+        if first is None or step == first:
             return {}
+        seconds = max(self._since - since, 1e-9)
         return {
-            "seconds_per_step": seconds / steps,
-            "tokens_per_second": steps * tokens / seconds,
-            "input_wait_share": share,
+            "seconds_per_step": seconds / (step - first),
+            "tokens_per_second": (step - first) * tokens / seconds,
+            "input_wait_share": (waited - before) / seconds,
         }
 
 
 class Progress:
-    """Shows the run on `out` (standard error by default)."""
+    """Shows a run of `steps` steps on `out` (standard error by default)."""
 
     def __init__(self, steps: int, out: TextIO | None = None):
         self.steps, self.out = steps, out or sys.stderr
-        self.live = self.out.isatty()
-        self._open = False
+        self._live, self._open = self.out.isatty(), False
 
-    def show(self, step: int, loss: float, speed: float | None, left: float | None) -> None:
-        """Loss of a step, tokens/s, seconds left."""
+    def show(self, step: int, loss: float, speed: Mapping[str, float]) -> None:
+        """The line of a step; `speed` as Meter gives it."""
         parts = [f"step {step}/{self.steps}", f"loss {loss:.4f}"]
-        if speed is not None:
-            parts.append(f"{speed:,.0f} tokens/s")
-        if left is not None:
-            parts.append(f"{duration(left)} left")
-        self._line("  ".join(parts), live=self.live)
+        if speed:
+            left = (self.steps - step) * speed["seconds_per_step"]
+            parts += [f"{speed['tokens_per_second']:,.0f} tokens/s", f"{duration(left)} left"]
+        text = "  ".join(parts)
+        if not self._live:
+            return self.say(text)
+        self._open = True
+        self._put("\r\x1b[K" + text[: shutil.get_terminal_size().columns - 1])
 
     def say(self, text: str) -> None:
-        """A line that stays."""
-        if self._open:
-            self._put("\r\x1b[K")
+        """A line that stays, above the live one."""
+        self._put(("\r\x1b[K" if self._open else "") + text + "\n")
         self._open = False
-        self._put(f"{text}\n")
 
     def close(self) -> None:
-        """Ends the live line."""
+        """Leaves the live line standing."""
         if self._open:
             self._put("\n")
         self._open = False
-
-    def _line(self, text: str, live: bool) -> None:
-        if not live:
-            self._put(f"{text}\n")
-            return
-        self._open = True
-        self._put("\r\x1b[K" + text[: shutil.get_terminal_size().columns - 1])
 
     def _put(self, text: str) -> None:
         try:

@@ -110,6 +110,11 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     return list(found.values())
 
 
+def has(run: Path, kind: str, step: int) -> bool:
+    """Whether the run recorded this."""
+    return any((r["kind"], r["step"]) == (kind, step) for r in read_metrics(run))
+
+
 def write_json(path: Path, value: Any) -> None:
     """Writes JSON, all of it or nothing."""
     write_text(path, json.dumps(value, indent=2) + "\n")

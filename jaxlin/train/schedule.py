@@ -1,7 +1,7 @@
 """Learning-rate schedules: step -> multiplier of the peak, for steps 0 ... steps-1.
 
-All start with a linear warm-up, (step + 1) / warmup for step < warmup: the first step already trains
-and the peak is reached at step warmup - 1.
+All start with a linear warm-up, (step + 1) / warmup for step < warmup: the first step already
+trains, and the peak is reached at step warmup - 1.
 """
 
 from __future__ import annotations

@@ -6,14 +6,15 @@ from typing import Any
 
 import flax.struct
 import jax
-from jaxtyping import Array, Int
+from jaxtyping import Array
 
 
 @flax.struct.dataclass
 class TrainState:
-    """`adapters`: None, or what is trained in place of `params`. `ema`: average of what is trained."""
+    """`adapters`: None, or what is trained in place of `params`. `ema`: the average of what is
+    trained, or None."""
 
-    step: Int[Array, ""]  # steps done, int32
+    step: Any  # steps done, int32 []; also shapes, specs and shardings come as a state
     params: Any
     adapters: Any
     opt_state: Any
@@ -30,7 +31,7 @@ class TrainState:
         return self.replace(**{field: tree})
 
     def variables(self) -> dict[str, Any]:
-        """The collections to apply the model with for use: averaged weights where an EMA is kept."""
+        """The collections to use the model with: averaged weights where an EMA is kept."""
         state = self if self.ema is None else self.with_trained(self.ema)
         return collections(state.params, state.adapters)
 

@@ -48,7 +48,7 @@ def train_step(
     updates, opt_state = optimizer.update(grads, state.opt_state, state.trained)
     trained = optax.apply_updates(state.trained, updates)
     metrics = sums | {
-        "grad_norm": optax.global_norm(grads),
+        "grad_norm": optax.tree.norm(grads),
         "lr": cfg.optim.lr * schedule(state.step),
     }
     after = state.with_trained(trained).replace(

@@ -1,0 +1,29 @@
+"""Host arrays onto the mesh: each process makes and places only its own rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding
+
+
+def local_rows(sharding: NamedSharding, rows: int) -> slice:
+    """The smallest range of `rows` that holds all rows of this process's devices."""
+    held = sharding.addressable_devices_indices_map((rows, 1)).values()
+    ranges = [index[0].indices(rows) for index in held if index is not None]
+    return slice(min(r[0] for r in ranges), max(r[1] for r in ranges))
+
+
+def place(batch: Any, sharding: NamedSharding, rows: slice, total: int) -> Any:
+    """The global batch of `total` rows, from a tree of arrays [b, t] that hold rows `rows`."""
+
+    def put(local: np.ndarray) -> jax.Array:
+        def part(index: tuple[slice, ...]) -> np.ndarray:
+            begin, end, _ = index[0].indices(total)
+            return local[begin - rows.start : end - rows.start, *index[1:]]
+
+        return jax.make_array_from_callback((total, *local.shape[1:]), sharding, part)
+
+    return jax.tree.map(put, batch)
