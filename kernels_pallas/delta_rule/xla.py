@@ -31,6 +31,33 @@ class Plan(NamedTuple):
     precision: jax.lax.Precision
 
 
+# Measured on CPU; an accelerator wants more work in a step and has the memory for it.
+_ROWS = {"cpu": 32}
+_ROWS_ELSEWHERE = 64
+_GROUP_TOKENS = {"cpu": 256}
+_GROUP_TOKENS_ELSEWHERE = 4096
+
+
+def plan_for(k: Float[Array, "b t h k"], scale: float, chunk_size: int | None) -> Plan:
+    """The cut for k's length on the default backend; groups differ by less than a chunk.
+
+    Raises:
+        ValueError: `chunk_size` is not a power of two.
+    """
+    platform, length = jax.default_backend(), k.shape[1]
+    rows = _ROWS.get(platform, _ROWS_ELSEWHERE) if chunk_size is None else chunk_size
+    if rows < 1 or rows & (rows - 1):
+        raise ValueError(f"delta_rule: chunk_size is {rows}; wanted a power of two, such as 32")
+    rows = min(rows, 1 << (length - 1).bit_length())
+    chunks = -(-length // rows)
+    most = max(1, _GROUP_TOKENS.get(platform, _GROUP_TOKENS_ELSEWHERE) // rows)
+    groups = -(-chunks // most)
+    # Inputs of fewer bits than float32 lose nothing to the fast formats; the inverse is exact.
+    short = k.dtype.itemsize < 4
+    precision = jax.lax.Precision.DEFAULT if short else jax.lax.Precision.HIGHEST
+    return Plan(groups, -(-chunks // groups), rows, scale, precision)
+
+
 class Tokens(NamedTuple):
     """What the op reads along time; q is None where only the state is wanted."""
 
@@ -107,7 +134,7 @@ def _run_groups(plan: Plan, tokens: Tokens, state: Array) -> tuple[Array | None,
 
 
 def _split(plan: Plan, x: Array) -> Array:
-    """[b, t, ...] -> [groups, b, t of a group, ...]; added tokens write, erase and decay nothing."""
+    """[b, t, ...] -> [groups, b, t of a group, ...]; added tokens leave the state alone."""
     size = plan.chunks * plan.rows
     missing = plan.groups * size - x.shape[1]
     if missing:

@@ -1,0 +1,83 @@
+"""The public delta rule: checks, the choice of implementation, one call."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from kernels_pallas.delta_rule.reference import delta_rule_reference
+from kernels_pallas.delta_rule.vary import vary_alike
+from kernels_pallas.delta_rule.xla import Tokens, delta_rule_chunked, plan_for
+from kernels_pallas.dispatch import choose
+from kernels_pallas.shapes import accumulation_dtype, check_heads, expect, resets_of, token_decay
+
+IMPLEMENTATIONS = ("reference", "xla")
+
+
+def delta_rule(
+    q: Float[Array, "b t h k"],
+    k: Float[Array, "b t h k"],
+    v: Float[Array, "b t h v"],
+    beta: Float[Array, "b t h"],
+    log_decay: Float[Array, "..."] | None = None,
+    *,
+    scale: float | None = None,
+    initial_state: Float[Array, "b h k v"] | None = None,
+    segment_ids: Int[Array, "b t"] | None = None,
+    chunk_size: int | None = None,
+    implementation: str | None = None,
+) -> tuple[Float[Array, "b t h v"], Float[Array, "b h k v"]]:
+    """Error-correcting writes to a matrix memory (DeltaNet, Gated DeltaNet, Kimi Delta Attention).
+
+    For each token, S being [k, v] for each head:
+        S <- Diag(exp g) S;  u = beta (v - S^T k);  S <- S + k u^T;  o = scale S^T q.
+
+    Args:
+        q, k: queries and keys [b, t, h, k]. The state stays bounded while beta |k|^2 <= 2.
+        v: values [b, t, h, v].
+        beta: write strength [b, t, h], 0 to 2.
+        log_decay: g <= 0: None (no decay), [h], [b, t, h] or [b, t, h, k] (one a key).
+        scale: factor of the outputs; k^-0.5 where not given.
+        initial_state: state before the first token [b, h, k, v]; zero where not given.
+        segment_ids: integers [b, t]; where one differs from its predecessor the state starts from
+            zero. The initial state belongs to the segment of the first token.
+        chunk_size: tokens of a chunk, a power of two; only the chunked form reads it.
+        implementation: "reference" (token by token), "xla" (chunks of matrix products), or None:
+            chosen by shape.
+
+    Returns:
+        Outputs [b, t, h, v] in v's dtype, and the state after the last token in float32 (float64
+        if an input is float64).
+
+    Raises:
+        ValueError: a shape or the chunk size does not fit.
+        ImplementationError: the implementation asked for cannot run.
+
+    Source: Yang et al. 2024, arXiv 2406.06484 and 2412.06464.
+    """
+    tokens, state = prepare(q, k, v, beta, log_decay, initial_state, segment_ids)
+    scale = k.shape[-1] ** -0.5 if scale is None else scale
+    plan = plan_for(k, scale, chunk_size)
+    choice = choose("delta_rule", implementation, dict.fromkeys(IMPLEMENTATIONS), k.shape[1])
+    if choice.implementation == "reference":
+        return delta_rule_reference(*tokens, state, scale)
+    return delta_rule_chunked(plan, tokens, state)
+
+
+def prepare(
+    q: Array | None,
+    k: Array,
+    v: Array,
+    beta: Array,
+    log_decay: Array | None,
+    initial_state: Array | None,
+    segment_ids: Array | None,
+) -> tuple[Tokens, Array]:
+    """Arguments checked and in one form: decay [b, t, h, 1|k] or None, a state, resets [b, t]."""
+    check_heads("delta_rule", k if q is None else q, k, v, initial_state, segment_ids)
+    expect("delta_rule", "beta", beta, k.shape[:3], "b t h")
+    given = [x for x in (q, k, v, beta, log_decay, initial_state) if x is not None]
+    dtype = accumulation_dtype(*given)
+    decay = token_decay("delta_rule", log_decay, k, dtype)
+    if initial_state is None:
+        initial_state = jnp.zeros((k.shape[0], *k.shape[2:], v.shape[-1]), dtype)
+    tokens = Tokens(q, k, v, beta, decay, resets_of(segment_ids))
+    return vary_alike((tokens, initial_state.astype(dtype)))
