@@ -4,8 +4,10 @@ import os
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Tests compile much and compute little; flags from outside come last and win.
 os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+    "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=1 "
+    + os.environ.get("XLA_FLAGS", "")
 )
 
 from jaxtyping import install_import_hook  # noqa: E402
