@@ -1,25 +1,8 @@
 import numpy as np
-import pytest
 
 from jaxlin.data.batch import Batch
 from jaxlin.data.tokenizer import ByteTokenizer
-from jaxlin.evals.words import count_words, target_words
-
-
-@pytest.mark.parametrize(
-    ("pieces", "words"),
-    [
-        ([], 0),
-        (["", "  ", "\n"], 0),
-        (["one two"], 2),
-        (["o", "ne t", "wo"], 2),
-        (["one", " ", "two", "", "three"], 2),
-        ([" one ", " two"], 2),
-        (list("a bc  d\ne"), 4),
-    ],
-)
-def test_a_word_may_span_pieces(pieces, words):
-    assert count_words(pieces) == words == len("".join(pieces).split())
+from jaxlin.evals.words import target_words
 
 
 def test_targets_spell_the_text_and_separators_end_words():
@@ -29,3 +12,11 @@ def test_targets_spell_the_text_and_separators_end_words():
     weights[1, -3:] = 0
     batch = Batch(targets, targets, targets, targets, weights)
     assert target_words([batch], ByteTokenizer()) == 4
+    assert target_words([batch._replace(weights=0 * weights)], ByteTokenizer()) == 0
+
+
+def test_a_word_may_span_rows_and_batches():
+    one, two = (np.frombuffer(b, np.uint8).astype(np.int32)[None] for b in (b"a bc", b"de f"))
+    ones = np.ones(one.shape, np.float32)
+    batches = [Batch(t, t, t, t, ones) for t in (one, two)]
+    assert target_words(batches, ByteTokenizer()) == len(b"a bcde f".split())

@@ -1,0 +1,107 @@
+"""`jaxlin eval`: held-out loss of a run per token, byte and word, and by position."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jaxlin.cli import _run, _tables
+
+if TYPE_CHECKING:
+    from jaxlin.config.run import RunConfig
+
+HELP = "measure a run on held-out text: loss per token, byte and word, and by position"
+EXAMPLE = """jaxlin eval runs/quickstart-1a2b3c4d --batches 16
+  jaxlin eval runs/quickstart-1a2b3c4d data=text data.eval_paths='mine/*.txt'"""
+
+CHANGEABLE = ("data", "context", "batch", "loss", "mesh")
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments."""
+    parser.add_argument("run", type=Path, metavar="RUN", help="run directory")
+    parser.add_argument(
+        "changes",
+        nargs="*",
+        metavar="path=value",
+        help=f"other data or sizes than in training; below {', '.join(CHANGEABLE)} only",
+    )
+    parser.add_argument(
+        "--batches", metavar="N", type=int, help="held-out batches (all of the held-out text)"
+    )
+    parser.add_argument("--step", metavar="N", type=int, help="checkpoint (the newest)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the figures."""
+    from jaxlin.config.errors import ConfigError
+
+    if args.batches is not None and args.batches < 1:
+        raise ConfigError(f"--batches: {args.batches} is not allowed; give at least 1, or leave it")
+    folder = args.run.expanduser()
+    cfg = _run.changed(folder, args.changes, CHANGEABLE)
+    other_mesh = any(word.startswith("mesh.") for word in args.changes)
+    result = measure(folder, cfg, args.batches, args.step, other_mesh)
+    if args.json:
+        print(json.dumps(result, indent=2))
+    else:
+        show(result)
+    return 0
+
+
+def measure(
+    folder: Path,
+    cfg: RunConfig,
+    limit: int | None = None,
+    step: int | None = None,
+    own_mesh: bool = False,
+) -> dict[str, Any]:
+    """The figures of a run on the held-out part of cfg.data; parameters are whole on each device
+    unless `own_mesh` asks for cfg.mesh."""
+    from jaxlin.data import corpus as corpora
+    from jaxlin.data.batches import eval_batches
+    from jaxlin.evals.perplexity import evaluate
+    from jaxlin.evals.words import target_words
+    from jaxlin.parallel.mesh import make
+    from jaxlin.train.restore import load_run
+
+    corpus = corpora.load(cfg.data)
+    _run.refuse_other_tokenizer(folder, corpus.tokenizer)
+    _run.note_other_data(folder, corpus.fingerprint)
+    trained = load_run(folder, make(cfg.mesh) if own_mesh else None, step)
+    shards = trained.mesh.shape["data"] * trained.mesh.shape["fsdp"]
+    rows = -(-cfg.batch // shards) * shards
+    reset = cfg.data.reset
+    batches = lambda: eval_batches(corpus.held_out, rows, cfg.context, limit, reset=reset)  # noqa: E731
+    figures = evaluate(
+        trained.model,
+        trained.variables,
+        _tables.counted(batches(), "evaluating batch"),
+        cfg.loss,
+        corpus.tokenizer.token_bytes,
+        trained.mesh,
+        target_words(batches(), corpus.tokenizer),
+    )
+    return {
+        "run": str(folder),
+        "step": trained.step,
+        "held_out": corpus.held_out.where,
+        "context": cfg.context,
+        **figures,
+    }
+
+
+def show(result: dict[str, Any]) -> None:
+    """The two tables."""
+    from jaxlin.evals.report import figure_rows, position_rows
+
+    title = f"{result['run']}, step {result['step']}, on {result['held_out']}"
+    _tables.show(title, ["figure", "value", "over"], figure_rows(result))
+    _tables.show(
+        f"by context, windows of {result['context']} tokens",
+        ["tokens before", "loss per token", "tokens"],
+        position_rows(result),
+    )
