@@ -10,7 +10,7 @@ import pkgutil
 import sys
 import traceback
 from collections.abc import Sequence
-from importlib import import_module, metadata
+from importlib import import_module
 from types import ModuleType
 from typing import NoReturn
 
@@ -109,6 +109,8 @@ def _top(argv: list[str]) -> int:
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     if parser.parse_args(argv or ["--help"]).version:
+        from importlib import metadata  # slow, and only needed here
+
         print(f"jaxlin {metadata.version('jaxlin')}")
     return 0
 

@@ -121,7 +121,7 @@ def _variant(
 ) -> dict[str, Any]:
     """Plain data of `kind(field=value, ...)` or a JSON object, over `current` of the same kind."""
     if text.startswith("{"):
-        given = _object(text, path, f"a {registry.family}")
+        given = _object(text, path, registry.one)
         kind, arguments = given.get("kind", (current or {}).get("kind")), {}
     else:
         kind, arguments = literal.call(text, path)

@@ -21,6 +21,7 @@ class Registry:
 
     def __init__(self, family: str, package: str | None = None):
         self.family = family
+        self.one = f"{'an' if family[0] in 'aeiou' else 'a'} {family}"  # for messages
         self._package = package
         self._configs: dict[str, type] = {}
         self._targets: dict[str, Any] = {}

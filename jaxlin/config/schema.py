@@ -94,7 +94,7 @@ def describe(hint: Any) -> str:
         return " or ".join(describe(member) for member in members(hint))
     registry = registry_of(hint)
     if registry is not None:
-        return f"a {registry.family}: {', '.join(registry)}"
+        return f"{registry.one}: {', '.join(registry)}"
     if get_origin(hint) is Annotated:
         return _annotated(*get_args(hint))
     if get_origin(hint) is Literal:
