@@ -1,0 +1,1 @@
+"""Linear attention: an additive matrix memory with every form of decay."""
