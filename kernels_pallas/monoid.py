@@ -24,7 +24,7 @@ class Summary(NamedTuple):
 
 
 def act(transition: Float[Array, "..."], state: Float[Array, "..."]) -> Float[Array, "..."]:
-    """M S. A matrix multiplies over keys; fewer axes scale heads or keys; equal ones elementwise."""
+    """M S: a matrix multiplies over keys; fewer axes scale heads or keys; [b, d] elementwise."""
     if state.ndim == 2:
         return transition * state
     if transition.ndim == state.ndim:
