@@ -57,7 +57,7 @@ def tiny() -> RunConfig:
             dtype="float32",
         ),
         loss=Loss(chunk=64),
-        data=Stdlib(max_bytes=200_000),
+        data=Stdlib(max_bytes=400_000, held_out=0.2),
         optim=AdamW(lr=3e-3),
         schedule=Cosine(warmup=2),
         checkpoint=Checkpoint(every=10, minutes=None),
