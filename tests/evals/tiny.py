@@ -12,7 +12,7 @@ from jaxlin.config.model import LM, FeedForward
 from jaxlin.models.lm import LanguageModel, build
 
 VOCAB = 272  # more than the 257 ids of the byte tokenizer
-HYBRID = "full"
+HYBRID = "mixer + attention"
 
 
 @cache
