@@ -39,7 +39,7 @@ def weighted_products(
     left: Float[Array, "r *batch c k"],
     right: Float[Array, "*batch c k"],
     log_decay: Float[Array, "*batch c g"] | None,
-    resets: Bool[Array, "*batch c"] | None,
+    resets: Bool[Array, "*#batch c"] | None,
     precision: jax.lax.Precision,
 ) -> Weighted:
     """products_ij = sum_k left_ik right_jk exp(sum_{j<l<=i} log_decay_lk) for i >= j, else 0.
@@ -60,7 +60,7 @@ def weighted_products(
     return weighted if resets is None else _cut(weighted, resets)
 
 
-def _cut(weighted: Weighted, resets: Bool[Array, "*batch c"]) -> Weighted:
+def _cut(weighted: Weighted, resets: Bool[Array, "*#batch c"]) -> Weighted:
     count = jnp.cumsum(resets, axis=-1)[..., None]
     total = count[..., -1:, :]
 
