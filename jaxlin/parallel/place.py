@@ -20,10 +20,12 @@ def place(batch: Any, sharding: NamedSharding, rows: slice, total: int) -> Any:
     """The global batch of `total` rows, from a tree of arrays [b, t] that hold rows `rows`."""
 
     def put(local: np.ndarray) -> jax.Array:
-        def part(index: tuple[slice, ...]) -> np.ndarray:
+        shape = (total, *local.shape[1:])
+        parts = []
+        for device, index in sharding.addressable_devices_indices_map(shape).items():
             begin, end, _ = index[0].indices(total)
-            return local[begin - rows.start : end - rows.start, *index[1:]]
-
-        return jax.make_array_from_callback((total, *local.shape[1:]), sharding, part)
+            part = local[begin - rows.start : end - rows.start, *index[1:]]
+            parts.append(jax.device_put(part, device))
+        return jax.make_array_from_single_device_arrays(shape, sharding, parts)
 
     return jax.tree.map(put, batch)

@@ -85,7 +85,7 @@ class Checkpoints:
 
     def meta(self, step: int) -> dict[str, Any]:
         """What was saved beside the state. Raises CheckpointError if it is newer or unreadable."""
-        with _explained(f"{self.folder / str(step)}: the checkpoint's {META} is unreadable"):
+        with _explained(self._unreadable(step, META)):
             meta = self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
         version = meta[META]["format_version"]
         if version > FORMAT_VERSION:
@@ -114,7 +114,8 @@ class Checkpoints:
 
     def stored(self, step: int) -> dict[str, Any]:
         """Path -> shape and dtype of every stored leaf; paths start with the field of the state."""
-        with _explained(f"{self.folder / str(step)}: the checkpoint's {STATE} is unreadable"):
+        self.wait()
+        with _explained(self._unreadable(step, STATE)):
             tree = self._manager.item_metadata(step)[STATE].tree
             return flatten_dict(tree, sep="/")
 
@@ -125,12 +126,16 @@ class Checkpoints:
             restore_args=ocp.checkpoint_utils.construct_restore_args(item),
             partial_restore=partial,
         )
-        older = [n for n in self.steps() if n < step]
-        hint = f"; older steps are there: {older}" if older else ""
-        with _explained(f"{self.folder / str(step)}: the state could not be read{hint}"):
+        with _explained(self._unreadable(step, STATE)):
             loaded = self._manager.restore(step, args=ocp.args.Composite(state=restore))[STATE]
         leaves: dict[str, Array] = flatten_dict(loaded, sep="/")
         return jax.tree.unflatten(jax.tree.structure(shapes), [leaves[path] for path in wanted])
+
+    def _unreadable(self, step: int, item: str) -> str:
+        older = [n for n in self.steps() if n < step]
+        path = self.folder / str(step)
+        hint = f"; without {path} the run goes on from step {older[-1]}" if older else ""
+        return f"{path}: the checkpoint's {item} is unreadable{hint}"
 
 
 def refuse_differences(where: str, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
@@ -165,6 +170,8 @@ def _manager(folder: Path, policy: Checkpoint, write: bool) -> ocp.CheckpointMan
     )
     handlers = {STATE: ocp.PyTreeCheckpointHandler(), META: ocp.JsonCheckpointHandler()}
     with _explained(f"{folder}: no checkpoints can be kept here"):
+        if write:
+            folder.mkdir(parents=True, exist_ok=True)
         return ocp.CheckpointManager(folder.absolute(), options=options, item_handlers=handlers)
 
 

@@ -8,8 +8,9 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
+from io import TextIOBase
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple
 
 import jax
 
@@ -35,7 +36,7 @@ from jaxlin.train.stop import Stop
 
 
 class Result(NamedTuple):
-    """Steps done, and the last held-out evaluation (None when nothing had to be done)."""
+    """Steps done, and the held-out evaluation after the last one (None: it was done before)."""
 
     step: int
     evaluation: dict[str, Any] | None
@@ -47,7 +48,7 @@ def train(
     *,
     devices: Sequence[Any] | None = None,
     clock: Callable[[], float] = time.monotonic,
-    out: TextIO | None = None,
+    out: TextIOBase | None = None,
 ) -> Result:
     """Trains until `steps`, from the newest checkpoint in `run` if there is one.
 
@@ -147,39 +148,35 @@ def train(
             progress.say(_evaluation(done, result))
             return result
 
+        def evaluated_after(done: int) -> bool:
+            return done == cfg.steps or (cfg.eval.every > 0 and done % cfg.eval.every == 0)
+
         # ---- The steps. While one runs, the step before it is reported and the next batch is made.
-        evaluation, pending, told = None, None, False
+        evaluation, pending = None, None
+        if start and evaluated_after(start) and not records.has(run, "eval", start):
+            evaluation = held_out(start)  # it was told to stop right here
         stop = stack.enter_context(Stop())
-        progress.say("compiling the step")
+        if start < cfg.steps:
+            progress.note("compiling the step")
         for done in range(start + 1, cfg.steps + 1):
             state, metrics = step(state, place(next(source), sharding, rows, cfg.batch))
             report(pending)
             pending = (done, metrics)
 
-            told = stop.asked(done)
-            last = told or done == cfg.steps
-            evaluating = done == cfg.steps or (cfg.eval.every and done % cfg.eval.every == 0)
-            if evaluating or last or checkpoints.due(done):
+            told, saving = stop.asked(done), done == cfg.steps or checkpoints.due(done)
+            evaluating = evaluated_after(done) and not told
+            if told or saving or evaluating:
                 report(pending)
                 pending = None
-                evaluation = held_out(done) if evaluating and not told else None
-                if last or checkpoints.due(done):
-                    loss = evaluation["loss"] if evaluation else None
-                    checkpoints.save(done, state, meta, loss)
+                evaluation = held_out(done) if evaluating else None
+                if told or saving:
+                    checkpoints.save(done, state, meta, evaluation and evaluation["loss"])
                 meter.start(done, source.waited)
             if told:
-                break
+                checkpoints.wait()
+                raise PreemptedError(_told(stop, done, cfg.steps, run))
 
-        # ---- The end.
         checkpoints.wait()
-        if told and done < cfg.steps:
-            raise PreemptedError(
-                f"told to stop ({stop.signal.name if stop.signal else 'by the scheduler'}): saved "
-                f"step {done} of {cfg.steps} in {run}; the same command, or `jaxlin resume {run}`, "
-                "goes on from there"
-            )
-        if evaluation is None and not records.has(run, "eval", cfg.steps):
-            evaluation = held_out(cfg.steps)
         return Result(cfg.steps, evaluation)
 
 
@@ -212,6 +209,14 @@ def _refuse_divergence(done: int, values: Mapping[str, float], checkpoints: Chec
             f"step {done}: {', '.join(wrong)}; {kept} in {checkpoints.folder}. Lower optim.lr, "
             "lengthen schedule.warmup, or set optim.clip"
         )
+
+
+def _told(stop: Stop, done: int, steps: int, run: Path) -> str:
+    who = stop.signal.name if stop.signal else "a signal to one of the processes"
+    return (
+        f"told to stop by {who}: saved step {done} of {steps} in {run}; the same command, or "
+        f"`jaxlin resume {run}`, goes on from there"
+    )
 
 
 def _announcement(

@@ -6,7 +6,8 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import TextIO
+from io import TextIOBase
+from typing import Any
 
 
 class Meter:
@@ -38,8 +39,9 @@ class Meter:
 class Progress:
     """Shows a run of `steps` steps on `out` (standard error by default)."""
 
-    def __init__(self, steps: int, out: TextIO | None = None):
-        self.steps, self.out = steps, out or sys.stderr
+    def __init__(self, steps: int, out: TextIOBase | None = None):
+        self.steps = steps
+        self.out: Any = sys.stderr if out is None else out
         self._live, self._open = self.out.isatty(), False
 
     def show(self, step: int, loss: float, speed: Mapping[str, float]) -> None:
@@ -48,7 +50,10 @@ class Progress:
         if speed:
             left = (self.steps - step) * speed["seconds_per_step"]
             parts += [f"{speed['tokens_per_second']:,.0f} tokens/s", f"{duration(left)} left"]
-        text = "  ".join(parts)
+        self.note("  ".join(parts))
+
+    def note(self, text: str) -> None:
+        """A line that the next one replaces."""
         if not self._live:
             return self.say(text)
         self._open = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ import jax
 
 from jaxlin.adapters import merge
 from jaxlin.config.errors import CheckpointError
-from jaxlin.config.load import validate
+from jaxlin.config.load import from_json
 from jaxlin.config.run import Mesh, RunConfig
 from jaxlin.parallel.mesh import make
 from jaxlin.parallel.paths import flatten
@@ -18,6 +19,8 @@ from jaxlin.train import records
 from jaxlin.train.checkpoint import Checkpoints, refuse_differences
 from jaxlin.train.plan import Plan, make_plan
 from jaxlin.train.state import TrainState
+
+NONE_YET = "{run} has no complete checkpoint yet; `jaxlin resume {run}` trains it further"
 
 
 class Trained(NamedTuple):
@@ -39,7 +42,7 @@ def load_run(run: Path, mesh: jax.sharding.Mesh | None = None, step: int | None 
     checkpoints = open_checkpoints(run)
     step = _existing(checkpoints, run, step)
     meta = checkpoints.meta(step)
-    cfg = validate(meta["config"], f"{run}: step {step}")
+    cfg = from_json(json.dumps(meta["config"]), f"{checkpoints.folder / str(step)}: config")
     mesh = make(Mesh()) if mesh is None else mesh
     plan = make_plan(cfg, mesh.shape)
     state = _restore_weights(checkpoints, step, plan, mesh)
@@ -66,13 +69,15 @@ def initial_params(run: Path, plan: Plan, mesh: jax.sharding.Mesh) -> Any:
 def open_checkpoints(run: Path) -> Checkpoints:
     """The checkpoints of an existing run, to read. Raises CheckpointError if it is none."""
     cfg = records.read_config(run)
+    if not (run / records.CHECKPOINTS).is_dir():
+        raise CheckpointError(NONE_YET.format(run=run))
     return Checkpoints(run / records.CHECKPOINTS, cfg.checkpoint, write=False)
 
 
 def _existing(checkpoints: Checkpoints, run: Path, step: int | None) -> int:
     steps = checkpoints.steps()
     if not steps:
-        raise CheckpointError(f"{run} has no complete checkpoint yet; let it train until one is")
+        raise CheckpointError(NONE_YET.format(run=run))
     if step is not None and step not in steps:
         raise CheckpointError(f"{run} has no checkpoint of step {step}; it has {steps}")
     return steps[-1] if step is None else step

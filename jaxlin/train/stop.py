@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from types import FrameType
-from typing import Any, Self
+from typing import Any
 
 import jax
 from jax.experimental import multihost_utils
@@ -26,7 +26,7 @@ class Stop:
             return multihost_utils.reached_preemption_sync_point(step)
         return self.signal is not None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Stop:
         # With several processes JAX's coordination service does the listening.
         if jax.process_count() == 1 and threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._heard) for number in SIGNALS}

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.train.helpers import SMALL, built, distance, run, start, with_mesh
 
 from jaxlin.parallel.paths import flatten
+from tests.train.helpers import SMALL, built, distance, run, start, with_mesh
 
 MESHES = {
     "8x1x1": dict(data=8),

@@ -57,7 +57,9 @@ def test_adamw_decays_only_what_no_pattern_names():
     params, zeros = tree(0), jax.tree.map(jnp.zeros_like, tree(0))
     change = update(NO_CLIP, zeros, params)
     # With a zero gradient only the decay moves: -lr * weight_decay * p.
-    np.testing.assert_allclose(change["layer"]["q"]["kernel"], -0.05 * params["layer"]["q"]["kernel"])
+    np.testing.assert_allclose(
+        change["layer"]["q"]["kernel"], -0.05 * params["layer"]["q"]["kernel"]
+    )
     assert not change["layer"]["norm"]["scale"].any()
 
 
@@ -121,7 +123,9 @@ def test_muon_decays_by_its_own_rate_and_spares_no_decay():
     config = replace(config, no_decay=("out/kernel",))
     params, zeros = tree(0), jax.tree.map(jnp.zeros_like, tree(0))
     change = update(config, zeros, params)
-    np.testing.assert_allclose(change["layer"]["q"]["kernel"], -0.1 * params["layer"]["q"]["kernel"])
+    np.testing.assert_allclose(
+        change["layer"]["q"]["kernel"], -0.1 * params["layer"]["q"]["kernel"]
+    )
     np.testing.assert_allclose(change["embed"]["embedding"], -0.05 * params["embed"]["embedding"])
     assert not change["out"]["kernel"].any()
 

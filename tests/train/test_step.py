@@ -59,7 +59,6 @@ def test_accumulation_equals_the_big_batch(ragged):
         for plan in (make_plan(cfg, built(SMALL)[1].shape) for cfg in (whole, split))
     ]
     (grads, sums), (split_grads, split_sums) = results
-    print(distance(grads, split_grads))
     assert distance(grads, split_grads) < 2e-7  # gradients up to 0.5, summed in another order
     for name in sums:
         assert float(sums[name]) == pytest.approx(float(split_sums[name]), rel=1e-6)
