@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from jaxlin.cli import _run, _tables
 
 if TYPE_CHECKING:
-    from jaxlin.config.run import RunConfig
+    from jaxlin.config.run import Mesh, RunConfig
+    from jaxlin.data.corpus import Corpus
 
 HELP = "measure a run on held-out text: loss per token, byte and word, and by position"
 EXAMPLE = """jaxlin eval runs/quickstart-1a2b3c4d --batches 16
@@ -43,8 +44,12 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--batches: {args.batches} is not allowed; give at least 1, or leave it")
     folder = args.run.expanduser()
     cfg = _run.changed(folder, args.changes, CHANGEABLE)
-    other_mesh = any(word.startswith("mesh.") for word in args.changes)
-    result = measure(folder, cfg, args.batches, args.step, other_mesh)
+    mesh = cfg.mesh if any(word.startswith("mesh.") for word in args.changes) else None
+
+    from jaxlin.data import corpus as corpora
+
+    corpus = corpora.load(cfg.data)
+    result = measure(folder, cfg, corpus, limit=args.batches, step=args.step, mesh=mesh)
     if args.json:
         print(json.dumps(result, indent=2))
     else:
@@ -55,35 +60,37 @@ def run(args: argparse.Namespace) -> int:
 def measure(
     folder: Path,
     cfg: RunConfig,
+    corpus: Corpus,
+    *,
     limit: int | None = None,
     step: int | None = None,
-    own_mesh: bool = False,
+    mesh: Mesh | None = None,
 ) -> dict[str, Any]:
-    """The figures of a run on the held-out part of cfg.data; parameters are whole on each device
-    unless `own_mesh` asks for cfg.mesh."""
-    from jaxlin.data import corpus as corpora
+    """The figures of a run on the held-out part of a corpus, all of it if `limit` is None.
+
+    Without a mesh config every device holds all parameters and a share of the rows.
+    """
     from jaxlin.data.batches import eval_batches
     from jaxlin.evals.perplexity import evaluate
     from jaxlin.evals.words import target_words
     from jaxlin.parallel.mesh import make
     from jaxlin.train.restore import load_run
 
-    corpus = corpora.load(cfg.data)
     _run.refuse_other_tokenizer(folder, corpus.tokenizer)
     _run.note_other_data(folder, corpus.fingerprint)
-    trained = load_run(folder, make(cfg.mesh) if own_mesh else None, step)
+    trained = load_run(folder, make(mesh) if mesh else None, step)
     shards = trained.mesh.shape["data"] * trained.mesh.shape["fsdp"]
     rows = -(-cfg.batch // shards) * shards
-    reset = cfg.data.reset
-    batches = lambda: eval_batches(corpus.held_out, rows, cfg.context, limit, reset=reset)  # noqa: E731
+    windows = (corpus.held_out, rows, cfg.context, limit)
+    words = target_words(eval_batches(*windows, reset=cfg.data.reset), corpus.tokenizer)
     figures = evaluate(
         trained.model,
         trained.variables,
-        _tables.counted(batches(), "evaluating batch"),
+        _tables.counted(eval_batches(*windows, reset=cfg.data.reset), "evaluating batch"),
         cfg.loss,
         corpus.tokenizer.token_bytes,
         trained.mesh,
-        target_words(batches(), corpus.tokenizer),
+        words,
     )
     return {
         "run": str(folder),

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from jaxlin.cli import _run
 
 if TYPE_CHECKING:
+    from jaxlin.config.run import RunConfig
     from jaxlin.evals.generation import Piece
+    from jaxlin.evals.settings import Sampling
 
 HELP = "continue a prompt with a trained run; the text comes as it is made"
 EXAMPLE = """jaxlin generate runs/quickstart-1a2b3c4d --prompt 'def ' --tokens 200 --temperature 0.7
@@ -59,24 +61,37 @@ def run(args: argparse.Namespace) -> int:
     folder = args.run.expanduser()
     cfg = _run.changed(folder, args.changes, CHANGEABLE)
     texts = [_standard_input() if text == "-" else text for text in args.prompt or ["-"]]
+    speak(folder, cfg, texts, args.tokens, sampling, stops.strings, args.step)
+    return 0
 
+
+def speak(
+    folder: Path,
+    cfg: RunConfig,
+    texts: list[str],
+    tokens: int,
+    sampling: Sampling,
+    stops: tuple[str, ...] = (),
+    step: int | None = None,
+) -> None:
+    """Prints the texts with at most `tokens` new tokens each."""
     from jaxlin.evals.generation import generate
+    from jaxlin.evals.settings import Stop
     from jaxlin.train.restore import load_run
 
     tokenizer = _run.tokenizer(folder, cfg)
-    trained = load_run(folder, step=args.step)
+    trained = load_run(folder, step=step)
     pieces = generate(
         trained.model,
         trained.variables,
         [[tokenizer.bos, *tokenizer.encode(text).tolist()] for text in texts],
         tokenizer=tokenizer,
-        max_new=args.tokens,
+        max_new=tokens,
         sampling=sampling,
-        stop=Stop(ids=(tokenizer.bos,), strings=stops.strings),
+        stop=Stop(ids=(tokenizer.bos,), strings=stops),
     )
     write = _stream if len(texts) == 1 else _whole
     write(texts, pieces)
-    return 0
 
 
 def _stream(texts: list[str], pieces: Iterator[Piece]) -> None:
