@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import NamedSharding
+from jax.sharding import NamedSharding, PartitionSpec
 
 
 def local_rows(sharding: NamedSharding, rows: int) -> slice:
     """The smallest range of `rows` that holds all rows of this process's devices."""
-    held = sharding.addressable_devices_indices_map((rows, 1)).values()
-    ranges = [index[0].indices(rows) for index in held if index is not None]
+    along = NamedSharding(sharding.mesh, PartitionSpec(*sharding.spec[:1]))
+    return span(along.addressable_devices_indices_map((rows,)).values(), rows)
+
+
+def span(indices: Iterable[Any], rows: int) -> slice:
+    """The smallest range that holds the rows of all indices, as shardings give them."""
+    ranges = [index[0].indices(rows) for index in indices]
     return slice(min(r[0] for r in ranges), max(r[1] for r in ranges))
 
 
