@@ -74,12 +74,3 @@ def resets_of(segment_ids: Int[Array, "b t"] | None) -> Bool[Array, "b t"] | Non
         return None
     changed = segment_ids[:, 1:] != segment_ids[:, :-1]
     return jnp.pad(changed, ((0, 0), (1, 0)))
-
-
-def pad_time(array: Array, multiple: int, value: float = 0) -> Array:
-    """`array` [b, t, ...] with `value` appended up to a whole number of chunks."""
-    padding = -array.shape[1] % multiple
-    if padding == 0:
-        return array
-    widths = [(0, 0), (0, padding)] + [(0, 0)] * (array.ndim - 2)
-    return jnp.pad(array, widths, constant_values=value)

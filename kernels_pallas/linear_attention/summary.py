@@ -28,7 +28,7 @@ def linear_attention_summary(
         transition = jnp.ones(start.shape[:2], start.dtype)
     else:
         transition = jnp.exp(jnp.sum(tokens.log_decay, axis=1))
-        if transition.shape[-1] == 1 != start.shape[2] or log_decay.ndim < 4:
+        if log_decay.ndim < 4:  # one decay a head
             transition = transition[..., 0]
     if tokens.resets is not None:
         cut = jnp.any(tokens.resets, axis=1)

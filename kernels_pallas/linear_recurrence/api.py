@@ -60,7 +60,4 @@ def linear_recurrence(
     choice = choose("linear_recurrence", implementation, dict.fromkeys(IMPLEMENTATIONS), t)
     if choice.implementation == "reference":
         return linear_recurrence_reference(x, log_decay, resets, initial_state)
-    decay = jnp.exp(log_decay)
-    if resets is not None:
-        decay = jnp.where(resets[..., None], 0, decay)
-    return linear_recurrence_chunked(min(rows, t), x, decay, initial_state)
+    return linear_recurrence_chunked(min(rows, t), x, log_decay, resets, initial_state)

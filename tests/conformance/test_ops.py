@@ -1,0 +1,158 @@
+"""Every implementation of every op equals the token recurrence: outputs, state, all gradients.
+
+Errors are relative to the largest entry of an array. BOUND64: largest measured 5e-15. BOUND32:
+sums over a chunk and a few hundred tokens; measured 2e-6. bfloat16: outputs and the gradients of
+bfloat16 inputs are rounded once, which is half a unit in the last place, 2^-9, of an entry.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import kernels_pallas as kp
+from tests.conformance.ops import (
+    OPS,
+    Case,
+    Dims,
+    assert_close,
+    errors,
+    evaluate,
+    exact,
+    make_case,
+    unit,
+)
+
+BOUND64, BOUND32, BOUND16 = 4e-14, 1e-5, 2.0**-8
+GATES = np.array([0.0, -1e-6, -0.3, -40.0, -1e4])
+FORMS = [(name, form) for name, op in OPS.items() for form in op.forms]
+GATED = [(name, form) for name, form in FORMS if form != "none"]
+# The two ways through the chunked forms: one decay a head, and one a key or channel.
+WAYS = [(name, form) for name, form in FORMS if form in ("head", "key", "channel")]
+IMPLEMENTATIONS = ("reference", "xla")
+
+
+def check(case: Case, implementation: str, bound: float = BOUND32, **options) -> None:
+    wanted = exact(case)
+    assert_close(
+        evaluate(case, np.float32, implementation=implementation, **options), wanted, bound
+    )
+    if implementation != "reference":
+        assert_close(evaluate(case, implementation=implementation, **options), wanted, BOUND64)
+
+
+@pytest.mark.parametrize("starts", ((), (4, 5, 9)))
+@pytest.mark.parametrize(("name", "form"), FORMS)
+def test_the_reference_is_the_recurrence(name: str, form: str, starts: tuple[int, ...]) -> None:
+    case = make_case(name, form, 12, starts=starts)
+    ids = case.segment_ids
+    resets = None if ids is None else np.diff(ids, axis=1, prepend=ids[:, :1]) != 0
+    outputs, state = case.op.recurrence(**case.arrays, resets=resets)
+    assert_close(exact(case), {"outputs": outputs, "state": state}, 1e-14)
+
+
+@pytest.mark.parametrize("t", (1, 15, 16, 63, 64, 65, 200))
+@pytest.mark.parametrize(("name", "form"), WAYS)
+def test_lengths(name: str, form: str, t: int) -> None:
+    check(make_case(name, form, t), "xla")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "form"), FORMS)
+def test_a_long_sequence(name: str, form: str) -> None:
+    check(make_case(name, form, 1000, starts=(3, 512, 700)), "xla")
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize(("name", "form"), FORMS)
+def test_forms_of_decay_with_documents(name: str, form: str, implementation: str) -> None:
+    """Documents end inside a chunk, on its border, and after one token."""
+    check(make_case(name, form, 65, starts=(5, 16, 17, 40)), implementation, chunk_size=16)
+
+
+@pytest.mark.parametrize("chunk", (1, 8))
+@pytest.mark.parametrize(("name", "form"), WAYS)
+def test_chunk_sizes(name: str, form: str, chunk: int) -> None:
+    check(make_case(name, form, 19, starts=(7,)), "xla", chunk_size=chunk)
+
+
+@pytest.mark.parametrize("dims", (Dims(1, 1, 1, 1), Dims(1, 3, 1, 7), Dims(3, 1, 9, 2)))
+@pytest.mark.parametrize(("name", "form"), WAYS)
+def test_odd_sizes(name: str, form: str, dims: Dims) -> None:
+    check(make_case(name, form, 21, dims=dims), "xla", chunk_size=8)
+
+
+SPECIAL = {
+    "gates mixed": {"log_decay": lambda x: np.random.default_rng(1).choice(GATES, x.shape)},
+    "gates -40": {"log_decay": lambda x: np.full_like(x, -40)},
+    "gates open": {"log_decay": np.zeros_like},
+    "gates closed": {"log_decay": lambda x: np.full_like(x, -np.inf)},
+    "gates nearly open": {"log_decay": lambda x: np.full_like(x, -1e-6)},
+}
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("special", SPECIAL)
+@pytest.mark.parametrize(("name", "form"), GATED)
+def test_extreme_gates(name: str, form: str, special: str, implementation: str) -> None:
+    case = make_case(name, form, 65, starts=(20, 32), **SPECIAL[special])
+    check(case, implementation, chunk_size=16)
+
+
+KEYS = {
+    "zero": {"k": lambda x: x * (np.arange(x.shape[1]) % 3 > 0)[:, None, None]},
+    "equal": {"k": lambda x: np.broadcast_to(x[:, :1], x.shape)},
+    "correlated": {
+        "k": lambda x: unit(x + 3 * x[:1, :1, :1]),
+        "beta": lambda x: np.full_like(x, 0.9),
+    },
+    "beta extreme": {"beta": lambda x: np.random.default_rng(3).choice([0.0, 1.0, 2.0], x.shape)},
+}
+
+
+@pytest.mark.parametrize("keys", KEYS)
+@pytest.mark.parametrize(("name", "form"), [way for way in WAYS if way[1] != "channel"])
+def test_keys(name: str, form: str, keys: str) -> None:
+    check(make_case(name, form, 65, **KEYS[keys]), "xla")
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize(("name", "form"), FORMS)
+def test_bfloat16(name: str, form: str, implementation: str) -> None:
+    case = make_case(name, form, 65, dtype=jnp.bfloat16, starts=(20,))
+    found = evaluate(case, jnp.bfloat16, implementation=implementation)
+    assert found["outputs"].dtype == jnp.bfloat16 and found["state"].dtype == np.float32
+    for key in case.arrays:
+        short = key not in ("initial_state", "log_decay")
+        assert found[f"d_{key}"].dtype == (jnp.bfloat16 if short else np.float32)
+    assert_close(found, exact(case), BOUND16)
+
+
+@pytest.mark.parametrize(("name", "form"), WAYS)
+def test_without_options_and_with_a_scale(name: str, form: str) -> None:
+    """No initial state is a zero one, None chooses, and the scale multiplies the outputs."""
+    case = make_case(name, form, 20, initial_state=np.zeros_like)
+    wanted = exact(case)
+    del wanted["d_initial_state"], case.arrays["initial_state"]
+    assert_close(evaluate(case), wanted, BOUND64)
+    if name != "linear_recurrence":
+        twice = evaluate(case, scale=2 * 5**-0.5)
+        assert_close(twice, {"outputs": 2 * wanted["outputs"], "state": wanted["state"]}, BOUND64)
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_explain_tells_what_the_call_does(name: str) -> None:
+    op = OPS[name]
+    case = make_case(name, op.forms[-1], 4)
+    first = jnp.asarray(next(iter(case.arrays.values())), jnp.float32)
+    for missing in ("pallas_tpu", "pallas_gpu", "cuda"):
+        with pytest.raises(kp.ImplementationError, match=f"{missing}.*reference, xla"):
+            evaluate(case, np.float32, implementation=missing)
+        with pytest.raises(kp.ImplementationError, match=f"{missing}.*reference, xla"):
+            kp.explain(op.run, first, implementation=missing)
+    assert kp.explain(op.run, first).implementation == "xla"
+    assert kp.explain(name, first[:, :1]).implementation == "reference"
+    assert "not pallas_tpu" in str(kp.explain(name, first))
+
+
+def test_the_comparison_sees_what_is_not_finite() -> None:
+    assert errors({"x": np.array([1.0, np.nan])}, {"x": np.ones(2)}) == {"x": np.inf}
