@@ -123,6 +123,14 @@ def test_the_cache_is_updated_in_place():
     assert cache.position.is_deleted() and not after.position.is_deleted()
 
 
+def test_a_linear_model_remembers_as_much_of_a_long_text_as_of_a_short_one():
+    # The same shapes are the same compiled step: the same time and memory for each token.
+    config = tiny("pure")[0].config
+    short, long = (jax.eval_shape(lambda n=n: empty_cache(config, 2, n)) for n in (16, 65536))
+    assert jax.tree.structure(short) == jax.tree.structure(long)
+    assert jax.tree.leaves(short) == jax.tree.leaves(long)
+
+
 @pytest.mark.parametrize(("n", "padded"), [(1, 16), (16, 16), (17, 32), (1024, 1024), (1025, 2048)])
 def test_prompt_lengths_fall_into_few_buckets(n, padded):
     assert padded_length(n) == padded
