@@ -4,10 +4,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from kernels_pallas.delta_rule.reference import delta_rule_reference
-from kernels_pallas.delta_rule.vary import vary_alike
 from kernels_pallas.delta_rule.xla import Tokens, delta_rule_chunked, plan_for
 from kernels_pallas.dispatch import choose
 from kernels_pallas.shapes import accumulation_dtype, check_heads, expect, resets_of, token_decay
+from kernels_pallas.vary import vary_alike
 
 IMPLEMENTATIONS = ("reference", "xla")
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels_pallas.delta_rule.decay import weighted_products
+from kernels_pallas.decay import weighted_products
 
 C, K = 16, 3
 HIGHEST = jax.lax.Precision.HIGHEST
