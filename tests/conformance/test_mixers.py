@@ -2,20 +2,33 @@
 
 import pytest
 
-from tests.conformance.mixers import EVERY, ONCE
+from tests.conformance.mixers import (
+    EVERY,
+    ONCE,
+    bfloat16_is_within_its_bound,
+    other_documents_and_later_tokens_have_no_gradient,
+    pieces_shorter_than_any_window,
+)
 from tests.conformance.variants import all_cases, default_cases
 
 ALL, DEFAULT = all_cases(), default_cases()
-name = lambda check: check.__name__  # noqa: E731
+# Costly to compile: every landing runs them for all variants, every edit for the default ones.
+HEAVY = (
+    bfloat16_is_within_its_bound,
+    other_documents_and_later_tokens_have_no_gradient,
+    pieces_shorter_than_any_window,
+)
 
 
-@pytest.mark.parametrize("case", ALL)
-@pytest.mark.parametrize("check", EVERY, ids=name)
-def test_every_variant(case, check):
-    check(ALL[case])
+def pairs():
+    """(case, check) of the suite."""
+    for name, config in ALL.items():
+        checks = (*EVERY, *ONCE) if name in DEFAULT else EVERY
+        for check in checks:
+            slow = [pytest.mark.slow] if name not in DEFAULT and check in HEAVY else []
+            yield pytest.param(config, check, id=f"{name}-{check.__name__}", marks=slow)
 
 
-@pytest.mark.parametrize("case", DEFAULT)
-@pytest.mark.parametrize("check", ONCE, ids=name)
-def test_every_kind(case, check):
-    check(DEFAULT[case])
+@pytest.mark.parametrize("config,check", pairs())
+def test_mixer(config, check):
+    check(config)

@@ -19,7 +19,15 @@ from tests.conformance.ops import (
     exact,
     make_case,
 )
-from tests.conformance.test_ops import BOUND32, BOUND64, FORMS, IMPLEMENTATIONS, WAYS
+from tests.conformance.test_ops import (
+    BOUND32,
+    BOUND64,
+    CHUNK,
+    FORMS,
+    IMPLEMENTATIONS,
+    STARTS,
+    WAYS,
+)
 
 T, OPTIONS = 20, {"implementation": "xla", "chunk_size": 8}
 
@@ -32,10 +40,9 @@ def loss(case: Case, arrays: dict, weights: tuple, **options) -> jax.Array:
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @pytest.mark.parametrize(("name", "form"), FORMS)
 def test_two_runs_give_the_same_bits(name: str, form: str, implementation: str) -> None:
-    case = make_case(name, form, 65, starts=(5, 16, 17, 40))
-    first, again = (
-        evaluate(case, np.float32, implementation=implementation, chunk_size=16) for _ in range(2)
-    )
+    case = make_case(name, form, 65, starts=STARTS)
+    options = {"implementation": implementation, "chunk_size": CHUNK}
+    first, again = (evaluate(case, np.float32, **options) for _ in range(2))
     for key, x in first.items():
         assert x.tobytes() == again[key].tobytes(), key
 

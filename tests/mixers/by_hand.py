@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxlin.mixers import build
-
-WIDTH, B, T = 8, 2, 9
-# Three documents a row; the second row starts with padding.
-SEGMENTS = np.array([[1] * 4 + [2] + [3] * 4, [0] * 2 + [1] * 7])
+from tests.conformance.mixers import ONE, PACKED, close, inputs, params, whole
 
 
-def ready(config: Any, **settings: Any) -> tuple[Any, dict[str, Any], np.ndarray]:
-    """The mixer, its parameters with biases, scales and gates moved off their start, and x."""
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(B, T, WIDTH))
-    mixer = build(config, WIDTH, std=0.4, out_std=0.4, **settings)
-    boxed = mixer.init(jax.random.key(0), jnp.float32(x))
-    move = lambda a: a + jnp.float32(0.3 * rng.normal(size=a.shape))  # noqa: E731
-    return mixer, jax.tree.map(move, nn.meta.unbox(boxed)["params"]), x
+def check(config: Any, oracle: Callable[..., np.ndarray], bound: float) -> None:
+    """The compiled mixer against `oracle(config, params, x, segments)`, packed and not."""
+    x = inputs()
+    for segments in (PACKED, ONE):
+        found = whole(config)(params(config), x, segments)
+        expected = oracle(config, params(config)["params"], np.float64(x), np.asarray(segments))
+        close(found, expected, bound)
 
 
 def weights(params: Any) -> dict[str, Any]:

@@ -9,8 +9,10 @@ import pytest
 from jaxlin.config.mixers.gated_deltanet import GatedDeltaNet
 from jaxlin.mixers import build
 from jaxlin.mixers.gated_deltanet import init_a_log, init_dt_bias, log_decay
+from tests.conformance.mixers import FLOAT32, WIDTH, close, module, params
+from tests.conformance.variants import all_cases
 from tests.mixers import by_hand
-from tests.mixers.by_hand import SEGMENTS, heads, rms, sigmoid, silu, softmax, starts, weights
+from tests.mixers.by_hand import heads, rms, sigmoid, silu, softmax, starts, weights
 
 
 def l2(x):
@@ -49,24 +51,12 @@ def oracle(c, params, x, segments):
     return o.reshape(*x.shape[:2], -1) @ w["o"]["kernel"]
 
 
-CASES = {
-    "paper": GatedDeltaNet(heads=2, head_dim=3),
-    "grouped values": GatedDeltaNet(heads=2, value_heads=4, head_dim=4, expand_v=1.5),
-    "bare": GatedDeltaNet(heads=2, head_dim=4, gate=False, conv=0),
-    "delta rule": GatedDeltaNet(heads=1, head_dim=4, decay="none", conv=2),
-    "negative": GatedDeltaNet(heads=2, head_dim=4, allow_neg_eigval=True, qk_norm="softmax"),
-}
+CASES = {name: case for name, case in all_cases().items() if case.kind == "gated_deltanet"}
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("packed", [False, True])
-def test_equals_the_token_recurrence(name, packed):
-    mixer, params, x = by_hand.ready(CASES[name])
-    segments = SEGMENTS if packed else np.ones_like(SEGMENTS)
-    apply = jax.jit(lambda p, x: mixer.apply({"params": p}, x, segment_ids=jnp.int32(segments))[0])
-    expected = oracle(CASES[name], params, x, segments)
-    # Outputs of size 1 to 4; the norm enlarges the errors of small o by at most 1 / rms(o).
-    np.testing.assert_allclose(apply(params, jnp.float32(x)), expected, atol=2e-5)
+def test_equals_the_token_recurrence(name):
+    by_hand.check(CASES[name], oracle, FLOAT32)
 
 
 def shapes_of(config, width):
@@ -125,23 +115,20 @@ def test_log_decay_at_the_edges():
 def test_gates_of_one_token_erase_and_write():
     """beta = 0 writes nothing; equal keys overwrite: the newest value alone is read back."""
     config = GatedDeltaNet(heads=1, head_dim=2, expand_v=1.0, conv=0, gate=False, decay="none")
-    mixer, params, _ = by_hand.ready(config)
-    params["beta"]["kernel"] = jnp.zeros_like(params["beta"]["kernel"]).at[0, 0].set(60.0)
-    x = np.random.default_rng(1).normal(size=(1, 4, by_hand.WIDTH))
-    x[..., 0] = 0  # the channel that drives beta
-    params["q"]["kernel"] = params["k"]["kernel"] = params["k"]["kernel"].at[0].set(0)
-    params["v"]["kernel"] = params["v"]["kernel"].at[0].set(0)
-    apply = jax.jit(lambda x: mixer.apply({"params": params}, x)[0])
-    write, closed = x.copy(), x.copy()
-    write[..., 0], closed[..., 0] = 1, 1
+    w = jax.tree.map(jnp.copy, params(config))["params"]
+    drives_beta = jnp.zeros_like(w["beta"]["kernel"]).at[0, 0].set(60.0)
+    w["beta"]["kernel"] = drives_beta
+    # Long keys, beside which the epsilon of their norm is nothing.
+    w["q"]["kernel"] = w["k"]["kernel"] = 10 * w["k"]["kernel"].at[0].set(0)
+    w["v"]["kernel"] = w["v"]["kernel"].at[0].set(0)
+    apply = jax.jit(lambda x: module(config).apply({"params": w}, jnp.float32(x))[0])
+    x = np.random.default_rng(1).normal(size=(1, 4, WIDTH))
+    x[..., 0] = 1  # beta = sigmoid(60)
+    closed = x.copy()
     closed[:, 2, 0] = -1
     # A closed gate at token 2 leaves token 3 as if token 2 were not there.
-    without = np.delete(write, 2, axis=1)
-    found = apply(jnp.float32(closed))[:, 3]
-    np.testing.assert_allclose(found, apply(jnp.float32(without))[:, 2], atol=1e-5)
-    # An open gate with the key of token 3 at token 2 is overwritten by token 3.
-    first = np.stack([write[0, 3], write[0, 1], write[0, 3], write[0, 3]])[None]
-    alone = write[:, 3:]
-    np.testing.assert_allclose(
-        apply(jnp.float32(first[:, 2:]))[:, 1], apply(jnp.float32(alone))[:, 0], atol=1e-5
-    )
+    close(apply(closed)[:, 3], apply(np.delete(x, 2, axis=1))[:, 2])
+    # What token 2 wrote at the key of token 3 is overwritten by token 3.
+    other = closed.copy()
+    other[:, 2:] = x[:, 3:]
+    close(apply(other)[:, 3], apply(closed)[:, 3])

@@ -9,8 +9,10 @@ import pytest
 from jaxlin.config.mixers.gla import GLA
 from jaxlin.mixers import build
 from jaxlin.mixers.gla import log_decay
+from tests.conformance.mixers import FLOAT32
+from tests.conformance.variants import all_cases
 from tests.mixers import by_hand
-from tests.mixers.by_hand import SEGMENTS, WIDTH, heads, rms, sigmoid, silu, starts, weights
+from tests.mixers.by_hand import heads, rms, sigmoid, silu, starts, weights
 
 MAPS = {
     "identity": lambda x: x,
@@ -60,27 +62,12 @@ def gates(c, w, x, shape):
     return np.broadcast_to(np.maximum(g, c.gate_min or -np.inf), shape)
 
 
-CASES = {
-    "paper": GLA(heads=2, gate_rank=3),
-    "strong decay": GLA(heads=2, gate_rank=3, gate_tau=0.3),
-    "grouped": GLA(heads=4, kv_heads=2, expand_k=1.0, gate_rank=3, gate_tau=1.0),
-    "grouped scalar": GLA(heads=4, kv_heads=2, gate="scalar", gate_rank=3, gate_tau=1.0),
-    "constant": GLA(heads=2, gate="constant", output_gate=False),
-    "none": GLA(heads=2, gate="none", feature_map="elu1", expand_v=2.0),
-    "clamped": GLA(heads=2, gate_rank=3, gate_tau=0.3, gate_min=-0.5, feature_map="relu"),
-    "convolved": GLA(heads=2, gate_rank=3, conv=4, feature_map="silu"),
-}
+CASES = {name: case for name, case in all_cases().items() if case.kind == "gla"}
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("packed", [False, True])
-def test_equals_the_token_recurrence(name, packed):
-    mixer, params, x = by_hand.ready(CASES[name])
-    segments = SEGMENTS if packed else np.ones_like(SEGMENTS)
-    apply = jax.jit(lambda p, x: mixer.apply({"params": p}, x, segment_ids=jnp.int32(segments))[0])
-    expected = oracle(CASES[name], params, x, segments)
-    # Outputs of size 1 to 4 from sums of at most 9 tokens and 16 channels in float32.
-    np.testing.assert_allclose(apply(params, jnp.float32(x)), expected, atol=1e-5)
+def test_equals_the_token_recurrence(name):
+    by_hand.check(CASES[name], oracle, FLOAT32)
 
 
 def count(config, width):
@@ -132,7 +119,3 @@ def test_log_decay_at_the_edges():
     np.testing.assert_allclose(log_decay(gate, 16.0, -1.0)[:2], [-1, -1])
     assert log_decay(gate.astype(jnp.bfloat16), 1.0, None).dtype == jnp.float32
     assert jnp.isfinite(jax.grad(lambda g: log_decay(g, 1.0, None).sum())(gate)).all()
-
-
-def test_width_eight_is_what_the_oracle_saw():
-    assert count(CASES["paper"], WIDTH) == 4 * 64 + 3 * 8 + 3 * 4 + 4 + 4
