@@ -112,7 +112,7 @@ def _join_pairs(
     later = _halves(left, m)[..., 1, :, :] * jnp.exp(since[..., 1, :, :])
     earlier = _halves(right, m)[..., 0, :, :] * jnp.exp(to_end[..., 0, :, :])
     corner = jnp.matmul(later, earlier.mT, precision=precision)
-    diagonal = _halves(blocks.products.reshape(*corner.shape[:-3], -1, m), m)
+    diagonal = _halves(blocks.products.reshape(*corner.shape[:-3], right.shape[-2], m), m)
     top = jnp.concatenate([diagonal[..., 0, :, :], jnp.zeros_like(corner)], axis=-1)
     low = jnp.concatenate([corner, diagonal[..., 1, :, :]], axis=-1)
     total = since[..., -1:, :]
@@ -124,4 +124,4 @@ def _join_pairs(
 
 def _halves(x: Array, m: int) -> Array:
     """[*batch, c, x] -> [*batch, c / 2m, 2, m, x]."""
-    return x.reshape(*x.shape[:-2], -1, 2, m, x.shape[-1])
+    return x.reshape(*x.shape[:-2], x.shape[-2] // (2 * m), 2, m, x.shape[-1])

@@ -29,6 +29,6 @@ def pairs():
             yield pytest.param(config, check, id=f"{name}-{check.__name__}", marks=slow)
 
 
-@pytest.mark.parametrize("config,check", pairs())
+@pytest.mark.parametrize("config,check", list(pairs()))
 def test_mixer(config, check):
     check(config)

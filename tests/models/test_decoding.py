@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxlin.models.lm import Cache, init_cache
-from tests.models.tiny import KINDS, B, T, config, ready
+from tests.models.tiny import EACH, KINDS, B, T, config, ready
 
 # Hidden states are of size 1 after the final norm; 13 tokens, 6 layers of float32 roundings.
 TOLERANCE = 2e-5
@@ -25,7 +25,7 @@ def steps(model, cache, tokens):
     return hidden.swapaxes(0, 1), cache
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EACH)
 def test_left_padded_prompts_then_steps(kind):
     """Row 0 has 8 tokens of prompt, row 1 has 3 after 5 of padding; then 5 steps."""
     model = ready(config(**KINDS[kind]))
@@ -45,7 +45,7 @@ def test_left_padded_prompts_then_steps(kind):
     assert cache.position.tolist() == [n + 5 for n in lengths]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EACH)
 def test_packed_documents_equal_separate_ones(kind):
     model = ready(config(**KINDS[kind]))
     segments = jnp.int32([[1] * 6 + [2] * 7] * B)
@@ -57,7 +57,7 @@ def test_packed_documents_equal_separate_ones(kind):
     assert np.abs(unpacked[:, 6:] - second).max() > 100 * TOLERANCE  # the control
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EACH)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_the_cache_keeps_its_shapes_and_dtypes(kind, dtype):
     model = ready(config(**(KINDS[kind] | {"dtype": dtype})))

@@ -6,7 +6,7 @@ import pytest
 
 from jaxlin.models.lm import build
 from tests.models.jaxprs import equations
-from tests.models.tiny import KINDS, config
+from tests.models.tiny import EACH, KINDS, config
 
 TOKENS = jax.ShapeDtypeStruct((1, 8), jnp.int32)
 
@@ -22,7 +22,7 @@ def loss_gradient(changes):
     return jax.jit(jax.grad(loss)), params
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EACH)
 @pytest.mark.parametrize("remat", ["none", "full"])
 def test_equations_do_not_grow_with_depth(kind, remat):
     def size(layers):
@@ -32,7 +32,7 @@ def test_equations_do_not_grow_with_depth(kind, remat):
     assert size(6) == size(48) > 100
 
 
-@pytest.mark.parametrize("kind", ["softmax", "hybrid"])
+@pytest.mark.parametrize("kind", EACH)
 def test_lowered_program_does_not_grow_with_depth(kind):
     def lines(layers):
         step, params = loss_gradient(KINDS[kind] | {"layers": layers})

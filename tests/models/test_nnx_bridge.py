@@ -7,10 +7,10 @@ from flax import nnx
 from flax.nnx import bridge
 
 from jaxlin.models.lm import build
-from tests.models.tiny import KINDS, config, ready
+from tests.models.tiny import EACH, KINDS, config, ready
 
 
-@pytest.mark.parametrize("kind", ["softmax", "hybrid"])
+@pytest.mark.parametrize("kind", EACH)
 def test_equal_outputs_with_our_parameters(kind):
     model = ready(config(**KINDS[kind]))
     wrapped = bridge.ToNNX(build(model.config), rngs=nnx.Rngs(params=0))

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.models.tiny import KINDS, config, ready
+from tests.models.tiny import EACH, KINDS, config, ready
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EACH)
 def test_parameters_and_gradients_stay_float32(kind):
     model = ready(config(**(KINDS[kind] | {"dtype": "bfloat16"})))
 
@@ -24,7 +24,7 @@ def test_parameters_and_gradients_stay_float32(kind):
     assert all(np.isfinite(a).all() and a.any() for a in jax.tree.leaves(grads))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EACH)
 def test_bfloat16_stays_near_float32(kind):
     """Within what roundings of parameters alone would do, at as many places as a model rounds."""
     wide, narrow = (

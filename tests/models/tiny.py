@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jaxlin.config.mixers.gated_deltanet import GatedDeltaNet
 from jaxlin.config.mixers.gla import GLA
@@ -47,6 +48,8 @@ KINDS = {
     "gated_deltanet": dict(pattern="pure", layers=2, mixer=GatedDeltaNet(heads=2, head_dim=4)),
     "hybrid": {},
 }
+# The hybrid holds every kind; one kind alone is worth a landing.
+EACH = [pytest.param(k, marks=[] if k == "hybrid" else pytest.mark.slow) for k in KINDS]
 
 
 class Ready(NamedTuple):
