@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
@@ -12,7 +13,9 @@ from kernels_pallas.shapes import accumulation_dtype, expect, resets_of
 from kernels_pallas.vary import vary_alike
 
 IMPLEMENTATIONS = ("reference", "xla")
-ROWS = 16  # tokens combined at once; measured on CPU: benchmarks/ops.py
+# Tokens combined at once. A CPU has no idle lanes for them to fill: measured, benchmarks/ops.py.
+_ROWS = {"cpu": 1}
+_ROWS_ELSEWHERE = 16
 
 
 def linear_recurrence(
@@ -52,7 +55,7 @@ def linear_recurrence(
     expect("linear_recurrence", "initial_state", initial_state, (b, d), "b d")
     if segment_ids is not None:
         expect("linear_recurrence", "segment_ids", segment_ids, (b, t), "b t")
-    rows = ROWS if chunk_size is None else chunk_size
+    rows = _ROWS.get(jax.default_backend(), _ROWS_ELSEWHERE) if chunk_size is None else chunk_size
     if rows < 1 or t < 1:
         raise ValueError(f"linear_recurrence: chunk_size {rows} and t {t} must be at least 1")
     given = (x, log_decay.astype(dtype), resets_of(segment_ids), initial_state.astype(dtype))
