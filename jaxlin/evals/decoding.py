@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -46,9 +46,14 @@ def advance(
     index: Whole,
 ) -> tuple[Int[Array, " b"], Cache]:
     """Reads t tokens a row and chooses the next one. The cache passed in is used up."""
-    hidden, cache = model.apply(variables, tokens, segment_ids, cache=cache)
-    logits = model.apply(variables, hidden[:, -1:], method="logits")[:, 0]
-    return sample(logits, limit, mode, knobs, index), cache
+    hidden, after = cast(Any, model.apply(variables, tokens, segment_ids, cache=cache))
+    logits = cast(Array, model.apply(variables, hidden[:, -1:], method="logits"))
+    return sample(logits[:, 0], limit, mode, knobs, index), after
+
+
+def vocabulary(model: LanguageModel) -> int:
+    """Token ids that the model knows."""
+    return cast(int, model.config.vocab)  # a model without one cannot be set up
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
@@ -73,7 +78,7 @@ def decode(
     row that the cache holds (None: enough, rounded up to a power of two). Raises ConfigError before
     anything is compiled.
     """
-    limit = model.config.vocab if limit is None else limit
+    limit = vocabulary(model) if limit is None else limit
     p = plan(prompts, max_new, limit, cache_length)
     return _decode(model, variables, p, max_new, sampling, limit)
 
@@ -82,9 +87,9 @@ def _decode(
     model: LanguageModel, variables: Any, p: Plan, max_new: int, sampling: Sampling, limit: int
 ) -> Iterator[Int32[np.ndarray, " b"]]:
     rows = len(p.tokens)
-    settings = (limit, knobs(sampling, model.config.vocab))
+    settings = (limit, knobs(sampling, vocabulary(model)))
     run = partial(advance, model, sampling.mode, variables)
-    cache, token = empty_cache(model.config, rows, p.cache_length), None
+    cache, token = empty_cache(model.config, rows, p.cache_length), jnp.zeros(rows, jnp.int32)
     for part in chunks(p.tokens.shape[1]):
         token, cache = run(cache, p.tokens[:, part], p.segment_ids[:, part], *settings, 0)
     ones = jnp.ones((rows, 1), jnp.int32)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from jaxlin.data.tokenizer import Tokenizer
-from jaxlin.evals.decoding import decode
+from jaxlin.evals.decoding import decode, vocabulary
 from jaxlin.evals.settings import Sampling, Stop
 from jaxlin.evals.stopping import RowText
 from jaxlin.models.lm import LanguageModel
@@ -48,7 +48,7 @@ def generate(
         prompts,
         max_new=max_new,
         sampling=Sampling() if sampling is None else sampling,
-        limit=min(tokenizer.size, model.config.vocab),
+        limit=min(tokenizer.size, vocabulary(model)),
         cache_length=cache_length,
     )
     rows = [RowText(tokenizer.decode_stream(), stop) for _ in prompts]

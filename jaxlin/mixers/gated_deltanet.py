@@ -24,7 +24,7 @@ from jaxlin.mixers.base import (
     last_segments,
     recurrent_cache,
 )
-from jaxlin.nn import RMSNorm, l2_norm
+from jaxlin.nn import RMSNorm, l2_norm, param
 from kernels_pallas import delta_rule
 
 
@@ -97,9 +97,8 @@ class GatedDeltaNet(Mixer):
     def _log_decay(self, x: Array, heads: int) -> Array | None:
         if self.config.decay == "none":
             return None
-        boxed = lambda init: nn.with_logical_partitioning(init, ("heads",))  # noqa: E731
-        a_log = self.param("A_log", boxed(init_a_log), (heads,))
-        dt_bias = self.param("dt_bias", boxed(init_dt_bias), (heads,))
+        a_log = param(self, "A_log", init_a_log, ("heads",), (heads,))
+        dt_bias = param(self, "dt_bias", init_dt_bias, ("heads",), (heads,))
         wide = jnp.promote_types(self.dtype, jnp.float32)
         return log_decay(self.linear("decay", heads, dtype=wide)(x), a_log, dt_bias)
 

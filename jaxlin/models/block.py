@@ -42,7 +42,7 @@ class Block(nn.Module):
     ) -> tuple[Float[Array, "b t d"], Any]:
         c = self.model
         depth = math.sqrt(2 * c.layers) if c.rescale_residual else 1.0
-        stds = {"std": c.init_std, "out_std": c.init_std / depth}
+        stds: Any = {"std": c.init_std, "out_std": c.init_std / depth}
         dtype = jnp.dtype(c.dtype)
         mixer = build(self.mixer, c.width, dtype=dtype, name="mixer", **stds)
         ffn = SwiGLU(c.ffn.width(c.width), dtype, name="ffn", **stds)
@@ -96,11 +96,12 @@ class Unit(nn.Module):
 
 def stack(model: LM, mixers: tuple[Any, ...], repeats: int) -> nn.Module:
     """`repeats` units with stacked parameters, run by one scan: traced once whatever the depth."""
+    in_axes: Any = (0, nn.broadcast, nn.broadcast)
     scanned = nn.scan(
         Unit,
         variable_axes={"params": 0, "adapters": 0, "taps": 0},
         split_rngs={"params": True},
-        in_axes=(0, nn.broadcast, nn.broadcast),
+        in_axes=in_axes,
         length=repeats,
         metadata_params={nn.PARTITION_NAME: "layers"},
     )

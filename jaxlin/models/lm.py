@@ -73,7 +73,7 @@ class LanguageModel(nn.Module):
         x = tap(self, "final_norm_out", self.final_norm(x))
         if self.is_initializing():
             self.logits(x)
-        if cache is None:
+        if cache is None or segment_ids is None or positions is None:
             return x, None
         return x, Cache(tuple(layers), segment_ids[:, -1], positions[:, -1] + 1)
 

@@ -13,5 +13,6 @@ from jaxlin.nn.linear import tap as tap
 from jaxlin.nn.norm import RMSNorm as RMSNorm
 from jaxlin.nn.norm import l2_norm as l2_norm
 from jaxlin.nn.norm import rms_norm as rms_norm
+from jaxlin.nn.param import param as param
 from jaxlin.nn.rotary import rotate as rotate
 from jaxlin.nn.segments import positions_in as positions_in

@@ -6,6 +6,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jaxlin.nn.param import param
+
 
 def short_conv(
     x: Float[Array, "b t d"],
@@ -59,6 +61,6 @@ class ShortConv(nn.Module):
         tail: Float[Array, "b w d"] | None = None,
         tail_segments: Int[Array, "b s"] | None = None,
     ) -> Float[Array, "b t d"]:
-        init = nn.with_logical_partitioning(nn.initializers.normal(self.std), ("conv", self.axis))
-        kernel = self.param("kernel", init, (self.width, x.shape[-1]), jnp.float32)
+        init, shape = nn.initializers.normal(self.std), (self.width, x.shape[-1])
+        kernel = param(self, "kernel", init, ("conv", self.axis), shape)
         return short_conv(x, kernel, segment_ids, tail, tail_segments)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxlin.nn.linear import Product, site_adapters
+from jaxlin.nn.param import param
 from jaxlin.projections.dense import dense
 
 
@@ -21,8 +22,8 @@ class Embedding(nn.Module):
     std: float = 0.02
 
     def setup(self) -> None:
-        init = nn.with_logical_partitioning(nn.initializers.normal(self.std), ("vocab", "embed"))
-        self.embedding = self.param("embedding", init, (self.vocab, self.features), jnp.float32)
+        init, shape = nn.initializers.normal(self.std), (self.vocab, self.features)
+        self.embedding = param(self, "embedding", init, ("vocab", "embed"), shape)
 
     def __call__(self, tokens: Int[Array, "b t"]) -> Float[Array, "b t d"]:
         deltas = [delta.delta() for delta in site_adapters(self, "embedding")]

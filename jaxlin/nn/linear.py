@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxlin.nn.param import param
 from jaxlin.projections.dense import dense
 
 Product = Callable[[Float[Array, "*batch inputs"]], Float[Array, "*batch outputs"]]
@@ -42,12 +43,11 @@ class Linear(nn.Module):
 
         `result`: the dtype of sums and of y where it differs from that of the operands.
         """
-        init = nn.with_logical_partitioning(nn.initializers.normal(self.std), self.axes)
-        kernel = self.param("kernel", init, (inputs, self.features), jnp.float32)
+        init, shape = nn.initializers.normal(self.std), (inputs, self.features)
+        kernel = param(self, "kernel", init, self.axes, shape)
         bias = None
         if self.bias:
-            zeros = nn.with_logical_partitioning(nn.initializers.zeros, self.axes[1:])
-            bias = self.param("bias", zeros, (self.features,), jnp.float32)
+            bias = param(self, "bias", nn.initializers.zeros, self.axes[1:], shape[1:])
         deltas = site_adapters(self, "kernel")
 
         def apply(x: Array) -> Array:

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxlin.nn.param import param
+
 
 def rms_norm(
     x: Float[Array, "*batch d"], scale: Float[Array, " d"], eps: float
@@ -35,6 +37,5 @@ class RMSNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
-        init = nn.with_logical_partitioning(nn.initializers.ones, (self.axis,))
-        scale = self.param("scale", init, (x.shape[-1],), jnp.float32)
+        scale = param(self, "scale", nn.initializers.ones, (self.axis,), (x.shape[-1],))
         return rms_norm(x, scale, self.eps)

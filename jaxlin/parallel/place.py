@@ -26,9 +26,9 @@ def place(batch: Any, sharding: NamedSharding, rows: slice, total: int) -> Any:
     """The global batch of `total` rows, from a tree of arrays [b, t] that hold rows `rows`."""
 
     def put(local: np.ndarray) -> jax.Array:
-        shape = (total, *local.shape[1:])
-        parts = []
-        for device, index in sharding.addressable_devices_indices_map(shape).items():
+        shape, parts = (total, *local.shape[1:]), []
+        indices: Any = sharding.addressable_devices_indices_map(shape)
+        for device, index in indices.items():
             begin, end, _ = index[0].indices(total)
             part = local[begin - rows.start : end - rows.start, *index[1:]]
             parts.append(jax.device_put(part, device))

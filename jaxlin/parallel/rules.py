@@ -58,7 +58,7 @@ def specs(
 ) -> dict[str, PartitionSpec]:
     """Path -> spec. Raises ConfigError listing every dimension that its mesh axes do not divide."""
     found = {path: spec(axes[path], mesh) for path in shapes}
-    problems: dict[tuple, list[str]] = {}
+    problems: dict[Any, list[str]] = {}
     for path, shape in shapes.items():
         for size, name, part in zip(shape, axes[path], found[path], strict=True):
             names = part if isinstance(part, tuple) else (part,) if part else ()
@@ -66,7 +66,10 @@ def specs(
                 problems.setdefault((names, name, size), []).append(path)
     if problems:
         raise ConfigError(
-            "\n".join(_indivisible(*key, paths, mesh) for key, paths in problems.items())
+            "\n".join(
+                _indivisible(names, name, size, paths, mesh)
+                for (names, name, size), paths in problems.items()
+            )
         )
     return found
 

@@ -59,7 +59,8 @@ RIGHT = ("count",)
 
 def render(rows: Iterable[Row]) -> str:
     """The table as aligned text, with a line of column names."""
-    cells = [list(COLUMNS)] + [[_cell(r, column) for column in COLUMNS] for r in rows]
+    cells: list[list[str]] = [list(COLUMNS)]
+    cells += [[_cell(r, column) for column in COLUMNS] for r in rows]
     return align(cells, right=[COLUMNS.index(name) for name in RIGHT])
 
 
@@ -84,7 +85,9 @@ def _cell(row: Row, column: str) -> str:
         return ",".join(name or "-" for name in value)
     if column == "count":
         return f"{value:,}"
-    return {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value
 
 
 def nbytes(leaves: Iterable[Any]) -> int:

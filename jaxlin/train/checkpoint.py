@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 from flax.traverse_util import flatten_dict, unflatten_dict
-from jaxtyping import Array
 from orbax.checkpoint import checkpoint_managers as policies
 
 from jaxlin.config.errors import CheckpointError
@@ -128,7 +127,7 @@ class Checkpoints:
         )
         with _explained(self._unreadable(step, STATE)):
             loaded = self._manager.restore(step, args=ocp.args.Composite(state=restore))[STATE]
-        leaves: dict[str, Array] = flatten_dict(loaded, sep="/")
+        leaves: Any = flatten_dict(loaded, sep="/")
         return jax.tree.unflatten(jax.tree.structure(shapes), [leaves[path] for path in wanted])
 
     def _unreadable(self, step: int, item: str) -> str:

@@ -79,7 +79,7 @@ def muon(
         for path, names in axes.items()
     }
     decays = _decay_mask(groups)
-    rules = {
+    rules: Any = {
         "muon": optax.contrib.muon(
             _scaled(config.lr, schedule), ns_steps=config.iterations, beta=config.beta,
             eps=config.eps, weight_decay=config.weight_decay, weight_decay_mask=decays,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -94,9 +94,10 @@ def loss(
     hidden, _ = model.apply(
         variables, batch.tokens, segment_ids=batch.segment_ids, positions=batch.positions, rngs=rngs
     )
-    nll, lse = model.apply(
+    found = model.apply(
         variables, hidden, batch.targets, cfg.chunk, method="cross_entropy", rngs=rngs
     )
+    nll, lse = cast(tuple[Array, Array], found)
     terms = {"loss": jnp.sum(batch.weights * nll) / total}
     if cfg.z:
         terms["z_loss"] = cfg.z * jnp.sum(batch.weights * lse**2) / total

@@ -54,11 +54,11 @@ def delta_rule(
     Source: Yang et al. 2024, arXiv 2406.06484 and 2412.06464.
     """
     tokens, state = prepare(q, k, v, beta, log_decay, initial_state, segment_ids)
-    scale = k.shape[-1] ** -0.5 if scale is None else scale
-    plan = plan_for(k, scale, chunk_size)
+    factor = k.shape[-1] ** -0.5 if scale is None else scale
+    plan = plan_for(k, factor, chunk_size)
     choice = choose("delta_rule", implementation, dict.fromkeys(IMPLEMENTATIONS), k.shape[1])
     if choice.implementation == "reference":
-        return delta_rule_reference(*tokens, state, scale)
+        return delta_rule_reference(*tokens, state, factor)
     return delta_rule_chunked(plan, tokens, state)
 
 

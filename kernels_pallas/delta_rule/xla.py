@@ -10,7 +10,7 @@ Source: Yang et al. 2024, arXiv 2406.06484 (WY form) and arXiv 2412.06464 (decay
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,9 +36,9 @@ def plan_for(k: Float[Array, "b t h k"], scale: float, chunk_size: int | None) -
 
 
 class Tokens(NamedTuple):
-    """What the op reads along time; q is None where only the state is wanted."""
+    """What the op reads along time."""
 
-    q: Float[Array, "b t h k"] | None
+    q: Any  # [b, t, h, k]; None where only the state is wanted
     k: Float[Array, "b t h k"]
     v: Float[Array, "b t h v"]
     beta: Float[Array, "b t h"]
@@ -53,13 +53,13 @@ class _Chunks(NamedTuple):
     erase: Array
     write: Array
     keep: Array
-    read_state: Array | None
-    read_new: Array | None
+    read_state: Any  # this and the next: None without q
+    read_new: Any
 
 
 def delta_rule_chunked(
     plan: Plan, tokens: Tokens, initial_state: Float[Array, "b h k v"]
-) -> tuple[Float[Array, "b t h v"] | None, Float[Array, "b h k v"]]:
+) -> tuple[Any, Float[Array, "b h k v"]]:
     """Outputs [b, t, h, v] in v's dtype (None without q) and the final state.
 
     Residuals of the backward pass: the inputs and one state for each group of chunks.

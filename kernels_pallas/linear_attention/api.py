@@ -56,11 +56,11 @@ def linear_attention(
     Source: Yang et al. 2024, arXiv 2312.06635.
     """
     tokens, state = prepare(q, k, v, log_decay, initial_state, segment_ids)
-    scale = k.shape[-1] ** -0.5 if scale is None else scale
-    cut = plan_for(tokens, scale, chunk_size)
+    factor = k.shape[-1] ** -0.5 if scale is None else scale
+    cut = plan_for(tokens, factor, chunk_size)
     choice = choose("linear_attention", implementation, dict.fromkeys(IMPLEMENTATIONS), k.shape[1])
     if choice.implementation == "reference":
-        return linear_attention_reference(*tokens, state, scale)
+        return linear_attention_reference(*tokens, state, factor)
     return linear_attention_chunked(cut, tokens, state)
 
 

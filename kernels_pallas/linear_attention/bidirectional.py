@@ -22,15 +22,15 @@ def bidirectional_linear_attention(
     A normaliser is one more column of ones in v. Raises ValueError where a shape does not fit.
     """
     check_heads("bidirectional_linear_attention", q, k, v, None, segment_ids)
-    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    factor = q.shape[-1] ** -0.5 if scale is None else scale
     dtype = accumulation_dtype(q, k, v)
     if segment_ids is None:
         state = jnp.einsum("bthk,bthv->bhkv", k.astype(dtype), v.astype(dtype))
-        return (scale * jnp.einsum("bthk,bhkv->bthv", q.astype(dtype), state)).astype(v.dtype)
+        return (factor * jnp.einsum("bthk,bhkv->bthv", q.astype(dtype), state)).astype(v.dtype)
     # Each direction counts the token itself: once too often in their sum.
     wide = [x.astype(dtype) for x in (q, k, v)]
-    before, _ = linear_attention(*wide, scale=scale, segment_ids=segment_ids)
+    before, _ = linear_attention(*wide, scale=factor, segment_ids=segment_ids)
     back = [jnp.flip(x, axis=1) for x in (*wide, segment_ids)]
-    after, _ = linear_attention(*back[:3], scale=scale, segment_ids=back[3])
-    own = scale * jnp.sum(wide[0] * wide[1], axis=-1, keepdims=True) * wide[2]
+    after, _ = linear_attention(*back[:3], scale=factor, segment_ids=back[3])
+    own = factor * jnp.sum(wide[0] * wide[1], axis=-1, keepdims=True) * wide[2]
     return (before + jnp.flip(after, axis=1) - own).astype(v.dtype)

@@ -24,7 +24,7 @@ def linear_attention_summary(
     """
     tokens, start = prepare(None, k, v, log_decay, None, segment_ids)
     _, state = linear_attention_chunked(plan_for(tokens, 1.0, chunk_size), tokens, start)
-    if tokens.log_decay is None:
+    if log_decay is None or tokens.log_decay is None:
         transition = jnp.ones(start.shape[:2], start.dtype)
     else:
         transition = jnp.exp(jnp.sum(tokens.log_decay, axis=1))

@@ -8,7 +8,7 @@ Source: Yang et al. 2024, arXiv 2312.06635, section 4.2.
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,9 +19,9 @@ from kernels_pallas.decay import weighted_products
 
 
 class Tokens(NamedTuple):
-    """What the op reads along time; q is None where only the state is wanted."""
+    """What the op reads along time."""
 
-    q: Float[Array, "b t h k"] | None
+    q: Any  # [b, t, h, k]; None where only the state is wanted
     k: Float[Array, "b t h k"]
     v: Float[Array, "b t h v"]
     log_decay: Float[Array, "b t h g"] | None
@@ -30,7 +30,7 @@ class Tokens(NamedTuple):
 
 def linear_attention_chunked(
     plan: Plan, tokens: Tokens, initial_state: Float[Array, "b h k v"]
-) -> tuple[Float[Array, "b t h v"] | None, Float[Array, "b h k v"]]:
+) -> tuple[Any, Float[Array, "b h k v"]]:
     """Outputs [b, t, h, v] in v's dtype (None without q) and the final state.
 
     Residuals of the backward pass: the inputs and one state for each group of chunks.
@@ -41,7 +41,10 @@ def linear_attention_chunked(
 def _run_group(plan: Plan, state: Array, tokens: Tokens) -> tuple[Array, Array | None]:
     """State after a group of chunks and its outputs [b, t, h, v]."""
     product = partial(jnp.matmul, precision=plan.precision)
-    cut = lambda x: None if x is None else by_chunk(plan, x.astype(state.dtype))  # noqa: E731
+
+    def cut(x: Any) -> Any:
+        return None if x is None else by_chunk(plan, x.astype(state.dtype))
+
     q, k, v, log_decay = (cut(x) for x in (tokens.q, tokens.k, tokens.v, tokens.log_decay))
     resets = tokens.resets
     if resets is not None:

@@ -59,8 +59,8 @@ def linear_recurrence(
     if rows < 1 or t < 1:
         raise ValueError(f"linear_recurrence: chunk_size {rows} and t {t} must be at least 1")
     given = (x, log_decay.astype(dtype), resets_of(segment_ids), initial_state.astype(dtype))
-    x, log_decay, resets, initial_state = vary_alike(given)
+    x, log_decay, resets, start = vary_alike(given)
     choice = choose("linear_recurrence", implementation, dict.fromkeys(IMPLEMENTATIONS), t)
     if choice.implementation == "reference":
-        return linear_recurrence_reference(x, log_decay, resets, initial_state)
-    return linear_recurrence_chunked(min(rows, t), x, log_decay, resets, initial_state)
+        return linear_recurrence_reference(x, log_decay, resets, start)
+    return linear_recurrence_chunked(min(rows, t), x, log_decay, resets, start)

@@ -66,14 +66,14 @@ def _scan(
     missing = -t % rows
     widths = ((0, 0), (0, missing), (0, 0))
     x, decay = jnp.pad(x, widths), jnp.pad(decay, widths, constant_values=1)
-    blocks = tuple(jnp.moveaxis(a.reshape(b, -1, rows, d), 1, 0) for a in (decay, x))
+    cut = lambda a: jnp.moveaxis(a.reshape(b, -1, rows, d), 1, 0)  # noqa: E731
 
     def block(state: Array, block: tuple[Array, Array]) -> tuple[Array, Array]:
         since, h = _prefix(*block, reverse)
         h = h + since * state[:, None]
         return h[:, 0 if reverse else -1], h
 
-    final, h = jax.lax.scan(block, start, blocks, reverse=reverse)
+    final, h = jax.lax.scan(block, start, (cut(decay), cut(x)), reverse=reverse)
     return jnp.moveaxis(h, 0, 1).reshape(b, -1, d)[:, :t], final
 
 
