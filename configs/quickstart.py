@@ -4,6 +4,7 @@ from jaxlin.config.mixers.gated_deltanet import GatedDeltaNet
 from jaxlin.config.mixers.softmax import Softmax
 from jaxlin.config.model import LM, FeedForward, Loss
 from jaxlin.config.optimizers.adamw import AdamW
+from jaxlin.config.optimizers.muon import Muon
 from jaxlin.config.run import Checkpoint, Eval, Log, RunConfig
 from jaxlin.config.schedules.shapes import Cosine
 from jaxlin.config.sources.text import Stdlib
@@ -16,8 +17,8 @@ def quickstart() -> RunConfig:
     """
     return RunConfig(
         name="quickstart",
-        steps=300,
-        batch=16,
+        steps=800,
+        batch=8,
         context=256,
         model=LM(
             width=128,
@@ -30,9 +31,9 @@ def quickstart() -> RunConfig:
             dtype="float32",
         ),
         data=Stdlib(),
-        optim=AdamW(lr=3e-3),
+        optim=Muon(lr=2e-2, adam_lr=5e-3),
         schedule=Cosine(warmup=30),
-        checkpoint=Checkpoint(every=150),
+        checkpoint=Checkpoint(every=400),
         eval=Eval(every=0, batches=16),
     )
 

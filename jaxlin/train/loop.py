@@ -82,11 +82,11 @@ def train(
         progress = stack.enter_context(closing(Progress(cfg.steps, out)))
         checkpoints = _checkpoints(run, cfg, clock)
         start = (checkpoints.latest() or 0) if checkpoints else 0
-        if start:
+        if checkpoints and start:
             _refuse_other_data(run, start, checkpoints.meta(start)["data"], data, cfg.steps)
         for line in _announcement(run, plan, mesh, corpus.description, start):
             progress.say(line)
-        if start:
+        if checkpoints and start:
             state = checkpoints.restore(start, plan.shapes, plan.shardings(mesh))
         elif cfg.init_from is not None:
             source = Path(cfg.init_from).expanduser()
@@ -170,7 +170,8 @@ def train(
                 pending = None
                 evaluation = held_out(done) if evaluating else None
                 if told or saving:
-                    checkpoints.save(done, state, meta, evaluation and evaluation["loss"])
+                    loss = evaluation["loss"] if evaluation else None
+                    checkpoints.save(done, state, meta, loss)
                 meter.start(done, source.waited)
             if told:
                 checkpoints.wait()

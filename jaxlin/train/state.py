@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import flax.struct
@@ -28,7 +29,7 @@ class TrainState:
     def with_trained(self, tree: Any) -> TrainState:
         """The state with another trained tree."""
         field = "params" if self.adapters is None else "adapters"
-        return self.replace(**{field: tree})
+        return dataclasses.replace(self, **{field: tree})
 
     def variables(self) -> dict[str, Any]:
         """The collections to use the model with: averaged weights where an EMA is kept."""

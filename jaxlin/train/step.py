@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -51,7 +52,8 @@ def train_step(
         "grad_norm": optax.tree.norm(grads),
         "lr": cfg.optim.lr * schedule(state.step),
     }
-    after = state.with_trained(trained).replace(
+    after = dataclasses.replace(
+        state.with_trained(trained),
         step=state.step + 1,
         opt_state=opt_state,
         ema=average(cfg.ema, state.ema, trained),
