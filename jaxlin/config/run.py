@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from jaxlin.config.guard import Guard
 from jaxlin.config.kinds import AnyAdapter, AnyOptimizer, AnySchedule, AnySource
 from jaxlin.config.model import LM, Loss
 from jaxlin.config.optimizers.adamw import AdamW
@@ -19,6 +20,10 @@ from jaxlin.config.types import (
 )
 
 FORMAT_VERSION = 1
+
+# Fields that may change when a run goes on, since no step's mathematics depends on them (steps: the
+# schedule is then that of the new length). All others make another run.
+CHANGEABLE = ("mesh", "steps", "log", "eval", "checkpoint", "guard")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,3 +85,4 @@ class RunConfig:
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     eval: Eval = field(default_factory=Eval)
     log: Log = field(default_factory=Log)
+    guard: Guard = field(default_factory=Guard)
