@@ -21,10 +21,6 @@ from jaxlin.config.types import (
 
 FORMAT_VERSION = 1
 
-# Fields that may change when a run goes on, since no step's mathematics depends on them (steps: the
-# schedule is then that of the new length). All others make another run.
-CHANGEABLE = ("mesh", "steps", "log", "eval", "checkpoint", "guard")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Mesh:

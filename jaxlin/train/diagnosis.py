@@ -103,10 +103,9 @@ def _holder(run: Path) -> str | None:
     """Who writes to the run now; None: nobody. A lock that is old or whose process is gone is no
     sign of life."""
     lock = _read(run / LOCK)
-    if not isinstance(lock, dict):
+    if not isinstance(lock, dict) or not isinstance(lock.get("pid"), int):
         return None
-    age = time.time() - _heartbeat(run / LOCK, lock)
-    host, pid = lock.get("host"), lock.get("pid")
+    age, host, pid = time.time() - _heartbeat(run / LOCK, lock), lock.get("host"), lock["pid"]
     if age > FRESH or (host == platform.node() and not _alive(pid)):
         return None
     return f"process {pid} on {host} gave a sign of life {max(0, age):.0f} s ago"
@@ -117,12 +116,12 @@ def _heartbeat(path: Path, lock: dict[str, Any]) -> float:
     return float(beat) if isinstance(beat, int | float) else path.stat().st_mtime
 
 
-def _alive(pid: Any) -> bool:
+def _alive(pid: int) -> bool:
     try:
-        os.kill(int(pid), 0)
+        os.kill(pid, 0)
     except PermissionError:
         return True
-    except (OSError, TypeError, ValueError):
+    except (OSError, OverflowError):
         return False
     return True
 
