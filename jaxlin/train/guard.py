@@ -39,7 +39,7 @@ def judge(
     if rule.spike.action not in ("off", "log"):
         good = finite & (loss <= metrics["loss_limit"])
     after = before.replace(
-        skipped=before.skipped + ~good,
+        skipped=before.skipped + jnp.logical_not(good),
         in_row=jnp.where(good, 0, before.in_row + 1),
         seen=before.seen + finite,
         losses=before.losses.at[before.seen % RING].set(

@@ -213,10 +213,12 @@ def train(
                         checkpoints.save(done, state, meta, evaluation and evaluation["loss"])
                 meter.start(done, source.waited)
             if told:
-                checkpoints.wait()
+                with watchdog.paused():
+                    checkpoints.wait()
                 raise PreemptedError(_told(stop, done, cfg.steps, run))
 
-        checkpoints.wait()
+        with watchdog.paused():
+            checkpoints.wait()
         return Result(cfg.steps, evaluation)
 
 

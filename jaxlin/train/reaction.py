@@ -14,7 +14,10 @@ from jaxlin.train.progress import Progress
 from jaxlin.train.records import Records
 from jaxlin.train.state import GuardState, TrainState
 
-ADVICE = "Lower optim.lr, lengthen schedule.warmup, or set optim.clip"
+ADVICE = (
+    "If single batches are at fault, resume with guard.nonfinite=skip or rewind; else start "
+    "another run with a lower optim.lr, a longer schedule.warmup, or optim.clip"
+)
 
 
 def react(
