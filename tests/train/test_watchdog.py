@@ -127,7 +127,7 @@ def test_its_thread_lives_as_long_as_it_is_open(hang, alive, tmp_path):
     assert len(said) == alive
 
 
-# The data stop coming at step 3.
+# The data stop coming after step 4.
 HANGING = """
 import sys, time
 from pathlib import Path
@@ -149,7 +149,8 @@ def test_a_process_that_hangs_ends_itself_and_leaves_word(tmp_path):
     cfg = override(
         preset("tiny"),
         ["model.layers=1", "model.pattern=full", "checkpoint.every=2", "eval.every=0"]
-        + ["guard.hang=exit", "guard.hang_seconds=1.5"],
+        + ["guard.hang=exit", "guard.hang_seconds=5"]
+        + ["mesh.data=1", "mesh.allow_unused_devices=true"],
     )
     (tmp_path / "config.json").write_text(to_json(cfg))
     (tmp_path / "hang.py").write_text(HANGING)
@@ -160,4 +161,4 @@ def test_a_process_that_hangs_ends_itself_and_leaves_word(tmp_path):
     assert "no step was finished" in done.stderr and "stuck_here" in done.stderr
     assert "stuck_here" in (run / "stacks.txt").read_text()
     found = diagnosis.diagnose(run)
-    assert found.status == "hung" and found.checkpoint == 2 and found.command.endswith(str(run))
+    assert found.status == "hung" and found.checkpoint == 4 and found.command.endswith(str(run))
