@@ -13,7 +13,7 @@ HELP = "go on with a run from its newest checkpoint"
 EXAMPLE = "jaxlin resume runs/quickstart-1a2b3c4d steps=600 mesh.fsdp=4"
 
 # What may change without making it another run.
-CHANGEABLE = ("mesh", "steps", "log", "eval", "checkpoint")
+CHANGEABLE = ("mesh", "steps", "log", "eval", "checkpoint", "guard")
 
 
 def add(parser: argparse.ArgumentParser) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from jaxlin.config.guard import Guard
 from jaxlin.config.kinds import AnyAdapter, AnyOptimizer, AnySchedule, AnySource
 from jaxlin.config.model import LM, Loss
 from jaxlin.config.optimizers.adamw import AdamW
@@ -80,3 +81,4 @@ class RunConfig:
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     eval: Eval = field(default_factory=Eval)
     log: Log = field(default_factory=Log)
+    guard: Guard = field(default_factory=Guard)

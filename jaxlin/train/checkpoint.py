@@ -77,6 +77,13 @@ class Checkpoints:
         with _explained(f"{self.folder}: the last checkpoint could not be saved"):
             self._manager.wait_until_finished()
 
+    def drop_after(self, step: int) -> None:
+        """Deletes the checkpoints of later steps: the run takes another way from `step` on."""
+        self.wait()
+        with _explained(f"{self.folder}: a checkpoint after step {step} could not be deleted"):
+            for later in [n for n in self.steps() if n > step]:
+                self._manager.delete(later)
+
     def close(self) -> None:
         """Waits for the last save and frees the threads."""
         self.wait()

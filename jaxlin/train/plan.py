@@ -17,6 +17,7 @@ from jaxlin.models import lm
 from jaxlin.parallel import table
 from jaxlin.parallel.paths import flatten, map_paths
 from jaxlin.parallel.rules import Axes, logical_axes, specs
+from jaxlin.train import guard
 from jaxlin.train import optimizer as optimizers
 from jaxlin.train import schedule as schedules
 from jaxlin.train.optimizer import Optimizer
@@ -76,6 +77,7 @@ def fresh_state(cfg: RunConfig, optimizer: Optimizer, params: Any) -> TrainState
         adapters=adapters,
         opt_state=optimizer.transform.init(trained),
         ema=None if cfg.ema is None else jax.tree.map(jnp.copy, trained),
+        guard=guard.fresh(),
     )
 
 
@@ -135,6 +137,7 @@ def _state_specs(shapes: TrainState, axes: Mapping[str, Mapping[str, Axes]], mes
         adapters=map_paths(lambda path, leaf: found["adapters"][path], shapes.adapters),
         opt_state=map_paths(follow, shapes.opt_state),
         ema=map_paths(lambda path, leaf: found[trained][path], shapes.ema),
+        guard=map_paths(lambda path, leaf: PartitionSpec(), shapes.guard),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from io import TextIOBase
 from typing import Any
@@ -43,6 +44,7 @@ class Progress:
         self.steps = steps
         self.out: Any = sys.stderr if out is None else out
         self._live, self._open = self.out.isatty(), False
+        self.lines: deque[str] = deque(maxlen=50)  # the last ones, for the record of a crash
 
     def show(self, step: int, loss: float, speed: Mapping[str, float]) -> None:
         """The line of a step; `speed` as Meter gives it."""
@@ -56,11 +58,13 @@ class Progress:
         """A line that the next one replaces."""
         if not self._live:
             return self.say(text)
+        self.lines.append(text)
         self._open = True
         self._put("\r\x1b[K" + text[: shutil.get_terminal_size().columns - 1])
 
     def say(self, text: str) -> None:
         """A line that stays, above the live one."""
+        self.lines.append(text)
         self._put(("\r\x1b[K" if self._open else "") + text + "\n")
         self._open = False
 

@@ -19,14 +19,14 @@ CONFIG, ENVIRONMENT, METRICS, DATA = (
     "metrics.jsonl",
     "data.json",
 )
-CHECKPOINTS = "checkpoints"
+CHECKPOINTS, CRASH = "checkpoints", "crash.json"
 
 
 class Records:
     """Writes to a run directory. Only one process of a run may hold one.
 
-    metrics.jsonl: one line a record, {"kind": "start" | "train" | "eval", "step": n, ...}, on disk
-    when `write` returns. TensorBoard gets the same numbers.
+    metrics.jsonl: one line a record, {"kind": "train", "step": n, ...}, on disk when `write`
+    returns; kinds: start, train, eval, guard. TensorBoard gets the same numbers.
     """
 
     def __init__(self, run: Path, tensorboard: bool = True):
@@ -45,7 +45,7 @@ class Records:
         self._file.flush()
         if self._board:
             for name, value in values.items():
-                if isinstance(value, int | float):
+                if isinstance(value, int | float) and record[name] is not None:
                     self._board.add_scalar(f"{kind}/{name}", value, step)
 
     def close(self) -> None:
@@ -86,9 +86,21 @@ def write_parameters(run: Path, rows: Iterable[table.Row]) -> None:
 
 def add_start(run: Path, start: Mapping[str, Any]) -> None:
     """environment.json lists one entry a start of the run."""
+    write_json(run / ENVIRONMENT, [*starts(run), start])
+
+
+def starts(run: Path) -> list[dict[str, Any]]:
+    """The starts of a run so far."""
     path = run / ENVIRONMENT
-    earlier = json.loads(path.read_text()) if path.exists() else []
-    write_json(path, [*earlier, start])
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+
+
+def checkpoint_steps(run: Path) -> list[int]:
+    """Steps with a complete checkpoint, by the names of their folders: a step gets its name when it
+    is complete. Whether its bytes are right is seen when it is restored."""
+    folder = run / CHECKPOINTS
+    found = folder.iterdir() if folder.is_dir() else []
+    return sorted(int(path.name) for path in found if path.name.isdecimal() and path.is_dir())
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:

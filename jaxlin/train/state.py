@@ -11,15 +11,28 @@ from jaxtyping import Array
 
 
 @flax.struct.dataclass
+class GuardState:
+    """What the guard remembers: int32 [], but for the losses."""
+
+    skipped: Any  # updates left out
+    in_row: Any  # of them, those after the last update
+    offset: Any  # the next step takes batch `step + offset`: rewinds passed over so many
+    rewinds: Any
+    seen: Any  # finite losses so far
+    losses: Any  # float32 [RING], the newest of them at (seen - 1) mod RING
+
+
+@flax.struct.dataclass
 class TrainState:
     """`adapters`: None, or what is trained in place of `params`. `ema`: the average of what is
-    trained, or None."""
+    trained, or None. `guard`: None only where a model is used, not trained."""
 
     step: Any  # steps done, int32 []; also shapes, specs and shardings come as a state
     params: Any
     adapters: Any
     opt_state: Any
     ema: Any
+    guard: GuardState | Any = None
 
     @property
     def trained(self) -> Any:

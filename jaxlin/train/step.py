@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 from jaxlin.config.model import Loss
 from jaxlin.data.batch import Batch
 from jaxlin.parallel.rules import batch_sharding
+from jaxlin.train.guard import judge, keep
 from jaxlin.train.plan import Plan
 from jaxlin.train.state import STEP, TrainState, collections, key
 
@@ -26,8 +27,9 @@ Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 def make_step(plan: Plan, mesh: jax.sharding.Mesh) -> Step:
     """(state, batch) -> (state, metrics), compiled; the given state is used up.
 
-    Metrics (float32 scalars): loss (nats per token), grad_norm (before clipping), lr, and z_loss
-    where it has a weight.
+    Metrics (float32 scalars): loss (nats per token), grad_norm (before clipping), lr, z_loss where
+    it has a weight, the guard's counts, and loss_limit where it watches for spikes. A step that the
+    guard refuses leaves parameters, optimizer and average as they were, and so its schedule.
     """
     shardings = plan.shardings(mesh)
     return jax.jit(
@@ -48,17 +50,23 @@ def train_step(
     grads = jax.lax.with_sharding_constraint(grads, shardings.trained)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.trained)
     trained = optax.apply_updates(state.trained, updates)
+    ema = average(cfg.ema, state.ema, trained)
     metrics = sums | {
         "grad_norm": optax.tree.norm(grads),
-        "lr": cfg.optim.lr * schedule(state.step),
+        "lr": cfg.optim.lr * schedule(state.step - state.guard.skipped),
     }
+    good, guard, counts = judge(cfg.guard, state.guard, metrics)
+    trained, opt_state, ema = keep(
+        good, (trained, opt_state, ema), (state.trained, state.opt_state, state.ema)
+    )
     after = dataclasses.replace(
         state.with_trained(trained),
         step=state.step + 1,
         opt_state=opt_state,
-        ema=average(cfg.ema, state.ema, trained),
+        ema=ema,
+        guard=guard,
     )
-    return after, metrics
+    return after, metrics | counts
 
 
 def gradient(

@@ -19,11 +19,16 @@ class Stop:
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
         self._before: dict[int, Any] = {}
+        self._together = False  # once told, told: JAX says it at one step only
 
     def asked(self, step: int) -> bool:
-        """Whether to stop after this step; all processes of a run get the same answer."""
+        """Whether to stop after this step; all processes of a run get the same answer.
+
+        `step` grows from call to call.
+        """
         if jax.process_count() > 1:
-            return multihost_utils.reached_preemption_sync_point(step)
+            self._together = self._together or multihost_utils.reached_preemption_sync_point(step)
+            return self._together
         return self.signal is not None
 
     def __enter__(self) -> Stop:

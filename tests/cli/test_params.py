@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from jaxlin.cli.main import main
+from jaxlin.config.guard import RING
 
 TINY = ["params", "tiny", "model.pattern=full"]
 
@@ -23,7 +24,9 @@ def test_counts_are_exact(capsys):
     assert found["parameters"] == found["trained"] == expected
     assert found["bytes"] == 4 * expected
     assert sum(row["count"] for row in found["rows"]) == expected
-    assert found["training_state_bytes_per_device"] == 3 * 4 * expected + 3 * 4  # p, mu, nu; counts
+    guard = 4 * (5 + RING)
+    # p, mu, nu; counts
+    assert found["training_state_bytes_per_device"] == 3 * 4 * expected + 3 * 4 + guard
 
 
 def test_state_bytes_follow_the_context(capsys):

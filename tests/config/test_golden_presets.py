@@ -4,6 +4,7 @@ After an intended change:  python tests/config/test_golden_presets.py
 """
 
 import difflib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,14 +18,35 @@ FOLDER = Path(__file__).parent / "golden"
 def test_preset_is_unchanged(name):
     file = FOLDER / f"{name}.json"
     golden = file.read_text() if file.exists() else ""
-    found = to_json(preset(name))
-    lines = difflib.unified_diff(golden.splitlines(), found.splitlines(), file.name, "now", n=1)
-    changes = "\n".join(lines)
+    changes = difference(golden, to_json(preset(name)), file.name)
     assert not changes, f"{changes}\nintended? python tests/config/test_golden_presets.py"
+
+
+def test_a_changed_default_shows_as_its_line():
+    golden = (FOLDER / "tiny.json").read_text()
+    cfg = preset("tiny")
+    changed = to_json(replace(cfg, optim=replace(cfg.optim, b2=0.99)))
+    assert difference(golden, changed, "tiny.json").splitlines()[3:] == [
+        '     "b1": 0.9,',
+        '-    "b2": 0.95,',
+        '+    "b2": 0.99,',
+        '     "eps": 1e-08,',
+    ]
+
+
+def test_a_new_preset_without_a_golden_file_shows():
+    assert '+  "name": "tiny",' in difference("", to_json(preset("tiny")), "tiny.json")
 
 
 def test_no_golden_file_without_a_preset():
     assert {file.stem for file in FOLDER.glob("*.json")} == set(names())
+
+
+def difference(golden: str, found: str, name: str) -> str:
+    lines = difflib.unified_diff(
+        golden.splitlines(), found.splitlines(), name, "now", n=1, lineterm=""
+    )
+    return "\n".join(lines)
 
 
 def write() -> None:
