@@ -82,7 +82,7 @@ REFUSED = {
     "empty": ("", "x.json: is not JSON at line 1 column 1"),
     "list": ("[]", "x.json: a config is a JSON object, found []"),
     "duplicate": ('{"name": "a", "name": "b"}', "keys given twice in one object: 'name'"),
-    "duplicate below": ('{"model": {"width": 1, "width": 1}}', "given twice in one object: 'width'"),
+    "duplicate below": ('{"model": {"width": 1, "width": 1}}', "twice in one object: 'width'"),
     "overflow": ('{"name": "x", "optim": {"kind": "adamw", "lr": 1e999}}', "optim.lr: found inf"),
     "digits": (f'{{"name": "x", "steps": {"9" * 5000}}}', "x.json: is not JSON: "),
     "no name": ("{}", "name: missing; allowed: 1 to 128 letters"),
