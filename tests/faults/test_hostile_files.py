@@ -455,7 +455,7 @@ def test_g40_a_bomb_fills_no_memory(tmp_path):
     )
     limited, control = done.stdout.splitlines()
     assert limited.startswith("DataError") and "decompression bomb" in limited
-    assert control == "MemoryError()"
+    assert control.startswith("MemoryError")
 
 
 @pytest.mark.parametrize("name", ["bomb.txt.gz", "bomb.jsonl.gz", "bomb.TXT.GZ"])
