@@ -125,6 +125,27 @@ def test_g36_pickles_in_place_of_a_checkpoint_are_refused(tmp_path, capsys, bomb
     assert not marker.exists()
 
 
+DAMAGED = [
+    ("config.json", "{", 2),
+    ("config.json", "[]", 2),
+    ("config.json", None, 4),
+    ("data.json", "{", 4),
+    ("data.json", "[" * 100_000, 4),
+    ("data.json", "[1]", 4),
+    ("data.json", '{"tokenizer": 3}', 4),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "code"), DAMAGED)
+def test_damaged_files_of_a_run_are_named(tmp_path, capsys, finished, name, content, code):
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    (run / name).unlink()
+    if content is not None:
+        (run / name).write_text(content)
+    refused(capsys, ["generate", run, "--prompt", "x"], code, name, root=tmp_path)
+
+
 def test_g36_pickles_as_adapters_are_refused(tmp_path, bomb, marker):
     folder = saved(tmp_path)
     for name in (files.WEIGHTS, files.CONFIG):
