@@ -250,10 +250,10 @@ def test_f35_streams_that_are_closed_or_full(redirections, words, code):
 
 def test_f35_a_closed_stream_gives_its_number_to_no_file():
     """Else what libraries print on standard error would be written into a checkpoint."""
-    numbers = "import os; n = os.dup(os.open(sys.argv[0] and '/dev/null', 0)); sys.exit(n < 3)"
-    assert jaxlin("2>&-", "presets", code=numbers).returncode == 0
-    control = "import os; os.close(2); n = os.open('/dev/null', 0); sys.exit(n < 3)"
-    assert jaxlin("", "presets", code=control).returncode == 1
+    opened = "import os; n = os.open('/dev/null', 0); sys.exit(n < 3)"
+    assert jaxlin("2>&-", "presets", code=opened).returncode == 0
+    assert jaxlin("<&-", "presets", code=opened).returncode == 0
+    assert jaxlin("", "presets", code=f"import os; os.close(2); {opened}").returncode == 1
 
 
 def test_f35_nothing_to_read_is_an_empty_prompt(usual, monkeypatch, capsys):
