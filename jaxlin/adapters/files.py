@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,24 +14,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlin.adapters.header import read_header
+from jaxlin.adapters.meta import CONFIG, FORMAT_VERSION, Meta, read_meta
 from jaxlin.adapters.tree import Tree, attach
 from jaxlin.config.errors import CheckpointError, ConfigError
-from jaxlin.config.registry import adapters as registry
+from jaxlin.config.paths import inside
 
-FORMAT_VERSION = 1
-WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+WEIGHTS = "adapter_model.safetensors"
+DTYPES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}  # as safetensors writes them
 
 
 def save(folder: Path, tree: Tree, configs: Sequence[Any], params: Mapping[str, Any]) -> None:
-    """Writes the adapters alone, with the digest of the base that they belong to."""
+    """Writes the adapters alone, with the digests of their base and of their own file."""
     folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f".{WEIGHTS}.tmp"
+    _safetensors().save_file(_flat(tree), partial)
     meta = {
         "format_version": FORMAT_VERSION,
         "base": base_digest(params),
+        "weights": _file_digest(partial),
         "adapters": [dataclasses.asdict(config) for config in configs],
     }
-    _safetensors().save_file(_flat(tree), folder / WEIGHTS)
-    (folder / CONFIG).write_text(json.dumps(meta, indent=2) + "\n")
+    os.replace(partial, folder / WEIGHTS)
+    partial = folder / f".{CONFIG}.tmp"
+    partial.write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
+    os.replace(partial, folder / CONFIG)
 
 
 def load(folder: Path, params: Mapping[str, Any]) -> tuple[tuple[Any, ...], Tree]:
@@ -38,30 +46,35 @@ def load(folder: Path, params: Mapping[str, Any]) -> tuple[tuple[Any, ...], Tree
 
     Raises CheckpointError if the folder is none, is newer, is damaged, or belongs to another base.
     """
-    try:
-        meta = json.loads((folder / CONFIG).read_text())
-        stored = _safetensors().load_file(folder / WEIGHTS)
-    except Exception as error:
-        raise CheckpointError(f"{folder} holds no readable adapter: {error}") from error
-    if meta["format_version"] > FORMAT_VERSION:
+    meta = read_meta(inside(folder, CONFIG, CheckpointError))
+    found = base_digest(params)
+    if meta.base != found:
         raise CheckpointError(
-            f"{folder / CONFIG}: format_version {meta['format_version']} is newer than this "
-            f"version's {FORMAT_VERSION}; upgrade jaxlin"
+            f"{folder} was trained on another base (digest {meta.base[:12]}, found {found[:12]}); "
+            "attach it to the parameters that it was trained on"
         )
-    if meta["base"] != base_digest(params):
-        raise CheckpointError(
-            f"{folder} was trained on another base (digest {meta['base'][:12]}, found "
-            f"{base_digest(params)[:12]}); attach it to the parameters that it was trained on"
-        )
-    configs = tuple(registry.config(item["kind"])(**item) for item in meta["adapters"])
-    tree = jax.eval_shape(lambda: attach(configs, params, jax.random.key(0)))
-    wanted = {name: leaf.shape for name, leaf in _named(tree)}
-    found = {name: leaf.shape for name, leaf in stored.items()}
-    if wanted != found:
-        differing = sorted(set(wanted.items()) ^ set(found.items()))
-        raise CheckpointError(f"{folder / WEIGHTS}: arrays differ from its config: {differing[:4]}")
+    tree = jax.eval_shape(lambda: attach(meta.adapters, params, jax.random.key(0)))
+    stored = _read_weights(inside(folder, WEIGHTS, CheckpointError), meta, dict(_named(tree)))
     leaves = [jnp.asarray(stored[name]) for name, _ in _named(tree)]
-    return configs, jax.tree.unflatten(jax.tree.structure(tree), leaves)
+    return meta.adapters, jax.tree.unflatten(jax.tree.structure(tree), leaves)
+
+
+def _read_weights(path: Path, meta: Meta, wanted: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The arrays, once names, dtypes, shapes and content are those that the config tells."""
+    claimed = read_header(path)
+    expected = {name: _claim(leaf) for name, leaf in wanted.items()}
+    if claimed != expected:
+        differing = sorted(set(claimed.items()) ^ set(expected.items()))
+        raise CheckpointError(f"{path}: arrays differ from its config: {differing[:4]}")
+    if _file_digest(path) != meta.weights:
+        raise CheckpointError(
+            f"{path}: its content is not what {CONFIG} describes (sha256); it was damaged or "
+            "replaced: restore both files together"
+        )
+    try:
+        return _safetensors().load_file(path)
+    except Exception as error:
+        raise CheckpointError(f"{path}: cannot be read ({error})") from error
 
 
 def base_digest(params: Mapping[str, Any]) -> str:
@@ -72,6 +85,15 @@ def base_digest(params: Mapping[str, Any]) -> str:
         digest.update(f"{name} {array.shape} {array.dtype}".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _claim(leaf: Any) -> str:
+    return f"{DTYPES.get(str(leaf.dtype), leaf.dtype)}{list(leaf.shape)}"
 
 
 def _named(tree: Any) -> list[tuple[str, Any]]:

@@ -78,8 +78,13 @@ def _data(folder: Path) -> dict[str, Any]:
 
     path = folder / DATA
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f"{path}: unreadable ({error}); it tells what the run was trained on"
         ) from error
+    if not isinstance(found, dict) or not isinstance(found.get("tokenizer", {}), dict):
+        raise CheckpointError(
+            f"{path}: not written by jaxlin; it tells what the run was trained on"
+        )
+    return found

@@ -54,6 +54,10 @@ def _command(
 
 def _add_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--field", default="text", help="key of the text in .jsonl lines")
+    parser.add_argument(
+        "--skip-corrupt", metavar="N", type=_natural, default=0,
+        help="pass over at most N .jsonl lines that hold no such text (default 0)",
+    )  # fmt: skip
     parser.add_argument("files", nargs="+", metavar="FILE", help="files or quoted patterns")
 
 
@@ -70,26 +74,30 @@ def run(args: argparse.Namespace) -> int:
 
 def _tokenizer(args: argparse.Namespace) -> int:
     from jaxlin.data.files import expand
-    from jaxlin.data.text import read
+    from jaxlin.data.text import Corrupt, read
     from jaxlin.data.tokenizer import need_library
 
     need_library("jaxlin data tokenizer")
     from jaxlin.data.train_bpe import train_bpe
 
-    size = train_bpe(read(expand(args.files, "FILE"), args.field), args.vocab, args.out)
+    corrupt = Corrupt(args.skip_corrupt)
+    documents = read(expand(args.files, "FILE"), args.field, corrupt)
+    size = train_bpe(documents, args.vocab, args.out)
     fewer = "" if size == args.vocab else f" (the text has no more than that, not {args.vocab})"
     print(f"{args.out}: {size} tokens{fewer}; use it with  data.tokenizer={args.out}")
+    _note(corrupt.report())
     return 0
 
 
 def _pack(args: argparse.Namespace) -> int:
     from jaxlin.data.files import expand
     from jaxlin.data.pack import pack
-    from jaxlin.data.text import read
+    from jaxlin.data.text import Corrupt, read
     from jaxlin.data.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(args.tokenizer)
-    documents = read(expand(args.files, "FILE"), args.field)
+    corrupt = Corrupt(args.skip_corrupt)
+    documents = read(expand(args.files, "FILE"), args.field, corrupt)
     with _Progress() as progress:
         index = pack(documents, tokenizer, args.out, progress)
     print(
@@ -97,7 +105,13 @@ def _pack(args: argparse.Namespace) -> int:
         f"{index.text_bytes / index.tokens:.2f} bytes per token ({index.dtype}); "
         f"use it with  data=packed data.path={args.out}"
     )
+    _note(corrupt.report())
     return 0
+
+
+def _note(text: str) -> None:
+    if text:
+        print(f"note: {text}", file=sys.stderr)
 
 
 class _Progress:

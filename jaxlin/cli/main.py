@@ -5,12 +5,14 @@ It imports jax and the like inside `run` only. Nothing has to be edited elsewher
 """
 
 import argparse
+import io
 import os
 import pkgutil
 import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
@@ -44,10 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in argv
+    _prepare_streams()
     try:
         code = _run([word for word in argv if word != "--debug"])
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
         return code
     except BrokenPipeError:
         # Python would try to flush once more on its way out, and fail again.
@@ -57,6 +59,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _say("interrupted", 130, debug)
     except Exception as error:
         return _report(error, debug)
+
+
+def _prepare_streams() -> None:
+    """Opens closed ones on the null device; lets each print what its encoding has no character for.
+
+    The number of a closed one would go to the next file that is opened, such as a checkpoint, and
+    what libraries print on standard error would be written into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def commands() -> list[str]:
@@ -87,13 +106,23 @@ def _run(argv: list[str]) -> int:
         allow_abbrev=False,
     )
     command.add(parser)
-    return command.run(_parse(parser, rest))
+    return command.run(_checked(_parse(parser, rest)))
 
 
 def _parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
     # Overrides may stand before and after options; argparse has this only without sub-commands.
     nested = any(isinstance(action, argparse._SubParsersAction) for action in parser._actions)
     return parser.parse_args(argv) if nested else parser.parse_intermixed_args(argv)
+
+
+def _checked(args: argparse.Namespace) -> argparse.Namespace:
+    """With `~` replaced in the paths. Raises ConfigError for one that no file can have."""
+    for name, value in vars(args).items():
+        if isinstance(value, Path):
+            from jaxlin.config.paths import user_path
+
+            setattr(args, name, user_path(value))
+    return args
 
 
 def _top(argv: list[str]) -> int:
@@ -126,7 +155,9 @@ def _report(error: Exception, debug: bool) -> int:
 def _say(message: str, code: int, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    print(f"jaxlin: {message}", file=sys.stderr)
+    # Names of files may hold anything, also what a terminal would obey.
+    shown = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in message)
+    print(f"jaxlin: {shown}", file=sys.stderr)
     return code
 
 

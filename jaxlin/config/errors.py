@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+REACH = 4096
+
 
 class JaxlinError(Exception):
     """A mistake in the input: shown as one paragraph without a traceback."""
@@ -47,3 +49,16 @@ def nearest(name: str, known: Iterable[str]) -> str:
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
+
+
+def nearest_divisors(value: int, whole: int) -> str:
+    """`; nearest that do: 4 or 8` for the divisors of `whole` that are next to `value`.
+
+    Looked for up to REACH away; the empty text when there is none.
+    """
+    start = min(value, whole)
+    below = range(start, max(0, start - REACH), -1)
+    above = range(value + 1, min(value + REACH, whole) + 1)
+    found = (next((n for n in side if whole % n == 0), None) for side in (below, above))
+    text = " or ".join(str(n) for n in found if n)
+    return f"; nearest that do: {text}" if text else ""

@@ -38,7 +38,7 @@ def resolve(model: Any) -> tuple[Any, ...]:
         if len(names) != model.layers:
             raise ConfigError(
                 f"model.pattern: lists {len(names)} layers, model.layers is {model.layers}; "
-                f"set model.layers={len(names)} or name every layer"
+                f"{f'set model.layers={len(names)} or ' if names else ''}name every layer"
             )
         return tuple(mixer for name in names for mixer in _parse(name, model))
     ratio = re.fullmatch(r"\s*(\d+):1\s+(\w+)\s*", model.pattern)

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from jaxlin.config.errors import ConfigError
+from jaxlin.config.errors import ConfigError, JaxlinError
 
 MAX_BYTES = 1_000_000  # of a config file; a config of a thousand layers has 20 kB
 MAX_DEPTH = 32
@@ -21,16 +21,26 @@ def read_bytes(path: Path) -> bytes:
             f"{path}: there is no such file; give the path of a config.json"
         ) from None
     except IsADirectoryError:
-        raise ConfigError(f"{path}: is a folder; did you mean {path / 'config.json'}?") from None
+        inner = path / "config.json"
+        near = f"did you mean {inner}?" if inner.is_file() else "give the path of a config.json"
+        raise ConfigError(f"{path}: is a folder; {near}") from None
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
     return content
 
 
-def parse(content: str | bytes, where: str) -> Any:
-    """Parsed JSON. Raises ConfigError that names `where` and, if there is one, line and column."""
-    if len(content) > MAX_BYTES:
-        raise ConfigError(f"{where}: a config has at most {MAX_BYTES} bytes, found more")
+def parse(
+    content: str | bytes,
+    where: str,
+    refuse: type[JaxlinError] = ConfigError,
+    limit: int = MAX_BYTES,
+) -> Any:
+    """Parsed JSON of at most `limit` bytes.
+
+    Raises `refuse` with a text that names `where` and, if there is one, line and column.
+    """
+    if len(content) > limit:
+        raise refuse(f"{where}: more than {limit} bytes, which nothing of its kind needs")
     duplicates: list[str] = []
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -42,18 +52,19 @@ def parse(content: str | bytes, where: str) -> Any:
         text = content.decode("utf-8") if isinstance(content, bytes) else content
         value = json.loads(text, object_pairs_hook=unique)
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{where}: is not UTF-8 text (byte {error.start})") from None
+        raise refuse(f"{where}: is not UTF-8 text (byte {error.start})") from None
     except json.JSONDecodeError as error:
         place = f"line {error.lineno} column {error.colno}"
-        raise ConfigError(f"{where}: is not JSON at {place}: {error.msg}") from None
+        raise refuse(f"{where}: is not JSON at {place}: {error.msg}") from None
     except RecursionError:
-        raise ConfigError(f"{where}: is nested deeper than {MAX_DEPTH} levels") from None
+        raise refuse(f"{where}: is nested deeper than {MAX_DEPTH} levels") from None
     except ValueError as error:
-        raise ConfigError(f"{where}: is not JSON: {error}") from None
+        raise refuse(f"{where}: is not JSON: {error}") from None
     if duplicates:
-        raise ConfigError(f"{where}: keys given twice in one object: {', '.join(duplicates)}")
+        some = ", ".join(map(repr, duplicates[:8]))
+        raise refuse(f"{where}: keys given twice in one object: {some}")
     if _deeper(value, MAX_DEPTH):
-        raise ConfigError(f"{where}: is nested deeper than {MAX_DEPTH} levels")
+        raise refuse(f"{where}: is nested deeper than {MAX_DEPTH} levels")
     return value
 
 

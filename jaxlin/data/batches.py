@@ -18,7 +18,7 @@ from jaxlin.data.windows import all_windows, assemble, full_windows, window
 class Sampler:
     """Windows in an order that is shuffled anew in each epoch; epochs follow without a gap.
 
-    Raises DataError when the stream is shorter than one window.
+    Raises DataError when the stream has fewer windows than a batch.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class Sampler:
         self._stream, self._batch, self._context, self._reset = stream, batch, context, reset
         # Grain takes 32 bits; SeedSequence spreads seeds of any size over them.
         seed = int(np.random.SeedSequence(seed).generate_state(1)[0])
-        windows = full_windows(stream, context)
+        windows = full_windows(stream, context, batch)
         self._order = grain.MapDataset.range(windows).seed(seed).shuffle().repeat()
 
     def batch_at(self, step: int, rows: slice = slice(None)) -> Batch:
@@ -50,7 +50,7 @@ def batch_at(
 ) -> Batch:
     """The batch of one step: windows of `context` tokens and their targets, `batch` rows of them.
 
-    Raises DataError when the stream is shorter than one window.
+    Raises DataError when the stream has fewer windows than a batch.
     """
     sampler = Sampler(stream, seed=seed, batch=batch, context=context, reset=reset)
     return sampler.batch_at(step, rows)
@@ -71,7 +71,7 @@ def batches(
     """The batches of steps start, start + 1, ... (before `stop`), made ahead by a thread.
 
     The result is an iterator and a context manager that reports the seconds waited. Raises
-    DataError at once when the stream is shorter than one window.
+    DataError at once when the stream has fewer windows than a batch.
     """
     sampler = Sampler(stream, seed=seed, batch=batch, context=context, reset=reset)
 

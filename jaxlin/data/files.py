@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import glob
 import gzip
+import stat
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from jaxlin.config.errors import DataError
+from jaxlin.config.paths import user_path
 
 MAX_RATIO = 200  # decompressed to compressed size; text reaches 10, a bomb 1000
 FREE_BYTES = 2**24  # that may be decompressed whatever the ratio
 MAX_DOCUMENT = 2**30  # bytes of one document
 BLOCK = 2**20
+GZIP = b"\x1f\x8b"  # how its files begin
 
 # Never read as text, whatever they hold: nothing here is unpickled or unpacked.
 REFUSED = {
@@ -46,7 +49,7 @@ def expand(patterns: Iterable[str], field: str) -> list[Named]:
 
 
 def _expand_one(pattern: str, field: str) -> list[Named]:
-    path = Path(pattern).expanduser()
+    path = user_path(pattern, DataError)
     if path.is_dir():
         raise DataError(
             f"{field}: {pattern!r} is a folder; name its files, as in '{pattern}/*.txt'"
@@ -64,13 +67,14 @@ def _expand_one(pattern: str, field: str) -> list[Named]:
 def blocks(path: Path) -> Iterator[bytes]:
     """The file's bytes in blocks of at most 1 MiB, decompressed if it ends in .gz.
 
-    Raises DataError when it is refused by its name, cannot be read, or is a decompression bomb.
+    Raises DataError when it is refused by its name, is no regular file, cannot be read, or is a
+    decompression bomb.
     """
     _check_name(path)
     total = 0
     try:
-        limit = max(FREE_BYTES, MAX_RATIO * path.stat().st_size)
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        limit = max(FREE_BYTES, MAX_RATIO * _size(path))
+        with gzip.open(path) if _is_gzip(path) else path.open("rb") as file:
             while block := file.read(BLOCK):
                 total += len(block)
                 if total > limit:
@@ -87,13 +91,28 @@ def blocks(path: Path) -> Iterator[bytes]:
 
 
 def _check_name(path: Path) -> None:
-    plain = path.with_suffix("") if path.suffix == ".gz" else path
+    plain = path.with_suffix("") if _is_gzip(path) else path
     for suffix in (path.suffix, plain.suffix):
         if suffix.lower() in REFUSED:
             raise DataError(
                 f"{path}: {suffix} is {REFUSED[suffix.lower()]}, which is not read as text; "
                 "give .txt, .jsonl or other UTF-8 text, plain or .gz"
             )
+
+
+def _is_gzip(path: Path) -> bool:
+    return path.suffix.lower() == ".gz"
+
+
+def _size(path: Path) -> int:
+    """Bytes on disk. Opening a pipe would wait for its writer, and a device has no end."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError(
+            f"{path}: a pipe or device, which cannot be read again on resume; write its content "
+            "to a file and name that"
+        )
+    return status.st_size
 
 
 def read_all(path: Path) -> bytes:
@@ -130,8 +149,10 @@ def check_utf8(text: bytes, where: str) -> bytes:
     try:
         text.decode("utf-8")
     except UnicodeDecodeError as error:
+        fix = "convert it first, as in  iconv -f latin1 -t utf-8"
+        if text.startswith(GZIP):
+            fix = "it is compressed: give it a name that ends in .gz"
         raise DataError(
-            f"{where}: not UTF-8: byte 0x{text[error.start]:02x} at offset {error.start}; convert "
-            "it first, as in  iconv -f latin1 -t utf-8"
+            f"{where}: not UTF-8: byte 0x{text[error.start]:02x} at offset {error.start}; {fix}"
         ) from error
     return text.removeprefix(b"\xef\xbb\xbf")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 from tokenizers import Tokenizer as Tokens
 from tokenizers.decoders import DecodeStream
 
+from jaxlin.config import strictjson
 from jaxlin.config.errors import DataError
 from jaxlin.data.byte_level import byte_of_character
 from jaxlin.data.decode import Bytes2Text, TextStream
@@ -95,25 +96,21 @@ class _LibraryStream:
 
 def _read(path: Path) -> bytes:
     try:
-        if path.stat().st_size > MAX_FILE:
-            raise DataError(f"{path}: larger than {MAX_FILE} bytes; this is no tokenizer.json")
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(MAX_FILE + 1)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _parse(text: bytes, path: Path) -> dict[str, Any]:
-    try:
-        spec = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise _malformed(path, f"not JSON: {error}") from error
+    spec = strictjson.parse(text, f"{path}: not a tokenizer.json", DataError, MAX_FILE)
     if not isinstance(spec, dict) or not isinstance(spec.get("model"), dict):
         raise _malformed(path, "there is no object under 'model'")
     return spec
 
 
 def _build(text: bytes, path: Path) -> Tokens:
-    """Without truncation, padding or specials in text: each would change what is counted."""
+    """Without truncation, padding, specials in text and random merges: ids depend on text alone."""
     try:
         tokens = Tokens.from_buffer(text)
     except Exception as error:
@@ -126,6 +123,8 @@ def _build(text: bytes, path: Path) -> Tokens:
     tokens.no_truncation()
     tokens.no_padding()
     tokens.encode_special_tokens = True
+    if getattr(tokens.model, "dropout", None):
+        tokens.model.dropout = None
     return tokens
 
 
@@ -139,6 +138,10 @@ def _malformed(path: Path, why: str) -> DataError:
 def _size(vocabulary: dict[str, int], path: Path) -> int:
     if not vocabulary:
         raise _malformed(path, "the vocabulary is empty")
+    twice = [i for i, count in Counter(vocabulary.values()).items() if count > 1]
+    if twice:
+        names = sorted(token for token, i in vocabulary.items() if i == twice[0])
+        raise _malformed(path, f"id {twice[0]} is that of several tokens: {names[:4]}")
     size = max(vocabulary.values()) + 1
     if size > MAX_ID:
         raise _malformed(path, f"the largest id is {size - 1}, above {MAX_ID}")

@@ -16,13 +16,14 @@ import numpy as np
 from jaxtyping import Int64, UInt64
 
 from jaxlin.config.errors import DataError
+from jaxlin.config.paths import inside, user_path
 from jaxlin.config.sources.text import Packed
 from jaxlin.data.corpus import Corpus
 from jaxlin.data.fingerprint import of_source
 from jaxlin.data.packed_index import DOCUMENTS, INDEX, TOKENIZER, TOKENS, Index, read_index
 from jaxlin.data.split import split
 from jaxlin.data.stream import TokenStream
-from jaxlin.data.tokenizer import ByteTokenizer, Tokenizer, load_tokenizer
+from jaxlin.data.tokenizer import Tokenizer, load_tokenizer
 
 # Tokens of larger folders are not read through at every start: their ids are checked batch by
 # batch, and the digests of the index are believed.
@@ -44,8 +45,8 @@ def load(config: Packed) -> Corpus:
     """The corpus of one or two packed folders, memory-mapped. Raises DataError."""
     if not config.path:
         raise DataError("data.path is empty; give a folder written by  jaxlin data pack")
-    folder = open_folder(Path(config.path).expanduser())
-    held = open_folder(Path(config.eval_path).expanduser()) if config.eval_path else folder
+    folder = open_folder(user_path(config.path, DataError))
+    held = open_folder(user_path(config.eval_path, DataError)) if config.eval_path else folder
     if held.tokenizer.digest != folder.tokenizer.digest:
         raise DataError(
             f"{config.path} and {config.eval_path} were packed with different tokenizers; pack "
@@ -99,8 +100,8 @@ def open_folder(root: Path) -> Folder:
 
 
 def _tokenizer(root: Path, index: Index) -> Tokenizer:
-    name = index.tokenizer
-    tokenizer = ByteTokenizer() if name == "bytes" else load_tokenizer(str(inside(root, TOKENIZER)))
+    own = index.tokenizer != "bytes"
+    tokenizer = load_tokenizer(str(inside(root, TOKENIZER, DataError)) if own else "bytes")
     expected = (index.vocab, index.bos, index.tokenizer_sha256)
     if (tokenizer.size, tokenizer.bos, tokenizer.digest) != expected:
         raise DataError(
@@ -110,18 +111,8 @@ def _tokenizer(root: Path, index: Index) -> Tokenizer:
     return tokenizer
 
 
-def inside(root: Path, name: str) -> Path:
-    """root/name. Raises DataError when it is missing or a link leads out of the folder."""
-    path = root / name
-    if not path.is_file():
-        raise DataError(f"{path}: missing; a packed folder has {INDEX}, {TOKENS}, {DOCUMENTS}")
-    if not path.resolve().is_relative_to(root.resolve()):
-        raise DataError(f"{path}: a link out of the folder, which is not followed; copy the file")
-    return path
-
-
 def _map(path: Path, dtype: str, count: int) -> np.ndarray:
-    inside(path.parent, path.name)
+    inside(path.parent, path.name, DataError)
     size, expected = path.stat().st_size, count * np.dtype(dtype).itemsize
     if size != expected:
         raise DataError(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from jaxlin.config import strictjson
 from jaxlin.config.errors import DataError
 
 INDEX, TOKENS, DOCUMENTS, TOKENIZER = "index.json", "tokens.bin", "documents.bin", "tokenizer.json"
@@ -48,16 +48,13 @@ def read_index(root: Path) -> Index:
     """The index of a packed folder. Raises DataError."""
     path = root / INDEX
     try:
-        if path.stat().st_size > MAX_INDEX:
-            raise DataError(f"{path}: larger than {MAX_INDEX} bytes; not written by jaxlin")
-        text = path.read_bytes()
-        record = json.loads(text)
+        with path.open("rb") as file:
+            text = file.read(MAX_INDEX + 1)
     except OSError as error:
         raise DataError(
             f"{path}: {error.strerror}; {root} is no folder written by  jaxlin data pack"
         ) from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not JSON ({error}); pack again") from error
+    record = strictjson.parse(text, str(path), DataError, MAX_INDEX)
     version = record.get("version") if isinstance(record, dict) else None
     if isinstance(version, int) and version > VERSION:
         raise DataError(f"{path}: version {version} is newer than {VERSION}; upgrade jaxlin")

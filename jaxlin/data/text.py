@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from jaxlin.config.errors import DataError, nearest
@@ -17,16 +18,39 @@ from jaxlin.data.tokenizer import load_tokenizer
 
 def load(config: Text) -> Corpus:
     """The corpus of own files, tokenised in memory. Raises DataError."""
-    tokenizer = load_tokenizer(config.tokenizer)
-    return build(_documents(config), tokenizer, config.held_out, where=", ".join(config.paths))
+    tokenizer, corrupt = load_tokenizer(config.tokenizer), Corrupt(config.skip_corrupt)
+    documents = _documents(config, corrupt)
+    corpus = build(documents, tokenizer, config.held_out, where=", ".join(config.paths))
+    found = corrupt.report()
+    return replace(corpus, description=f"{corpus.description}; {found}") if found else corpus
 
 
-def _documents(config: Text) -> Iterator[Document]:
+class Corrupt:
+    """Lines of .jsonl files that hold no text: `limit` of them are passed over and counted."""
+
+    def __init__(self, limit: int = 0):
+        self.limit, self.count, self._first = limit, 0, ""
+
+    def add(self, error: DataError) -> None:
+        """One more. Raises the error when there were `limit` before."""
+        if self.count == self.limit:
+            before = f"; before it {self.report()}" if self.count else ""
+            raise DataError(f"{error}{before}") from error
+        self._first = self._first or str(error)
+        self.count += 1
+
+    def report(self) -> str:
+        """What was passed over; '' when nothing was."""
+        lines = "1 corrupt line" if self.count == 1 else f"{self.count} corrupt lines"
+        return f"{lines} passed over, the first: {self._first}" if self.count else ""
+
+
+def _documents(config: Text, corrupt: Corrupt) -> Iterator[Document]:
     train = expand(config.paths, "data.paths")
     held = expand(config.eval_paths, "data.eval_paths") if config.eval_paths else []
     _check_apart(train, held)
     for files, mark in (train, False if held else None), (held, True):
-        for document in first_bytes(read(files, config.field), config.max_bytes):
+        for document in first_bytes(read(files, config.field, corrupt), config.max_bytes):
             yield document._replace(held_out=mark)
 
 
@@ -39,13 +63,17 @@ def _check_apart(train: list[Named], held: list[Named]) -> None:
         )
 
 
-def read(files: list[Named], field: str = "text") -> Iterator[Document]:
+def read(
+    files: list[Named], field: str = "text", corrupt: Corrupt | None = None
+) -> Iterator[Document]:
     """The documents of `files` in order; empty lines and empty files that a pattern matched are
-    passed over. Raises DataError naming file and line, or the empty file that was named itself.
+    passed over. Raises DataError naming file and line (beyond the limit of `corrupt`, which is 0 by
+    itself), or the empty file that was named itself.
     """
+    corrupt = corrupt or Corrupt()
     for path, literal in files:
         count = 0
-        for document in _jsonl(path, field) if _is_jsonl(path) else _plain(path):
+        for document in _jsonl(path, field, corrupt) if _is_jsonl(path) else _plain(path):
             count += 1
             yield document
         if literal and not count:
@@ -62,13 +90,21 @@ def _plain(path: Path) -> Iterator[Document]:
         yield Document(path.name, str(path), text)
 
 
-def _jsonl(path: Path, field: str) -> Iterator[Document]:
+def _jsonl(path: Path, field: str, corrupt: Corrupt) -> Iterator[Document]:
     for number, line in enumerate(read_lines(path), start=1):
         where = f"{path}:{number}"
-        line = check_utf8(line, where).strip()
-        text = _field(line, field, where) if line else ""
+        try:
+            text = _text(line, field, where)
+        except DataError as error:
+            corrupt.add(error)
+            continue
         if text:
-            yield Document(path.name, where, _encode(text, where))
+            yield Document(path.name, where, text)
+
+
+def _text(line: bytes, field: str, where: str) -> bytes:
+    line = check_utf8(line, where).strip()
+    return _encode(_field(line, field, where), where) if line else b""
 
 
 def _field(line: bytes, field: str, where: str) -> str:

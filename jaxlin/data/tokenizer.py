@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from jaxlin.config.errors import ConfigError, DataError
+from jaxlin.config.paths import user_path
 from jaxlin.data.decode import Bytes2Text, TextStream
 
 
@@ -78,7 +78,7 @@ def load_tokenizer(name: str) -> Tokenizer:
     """'bytes', or the tokenizer of a JSON file. Raises DataError."""
     if name == "bytes":
         return ByteTokenizer()
-    path = Path(name).expanduser()
+    path = user_path(name, DataError)
     if not path.is_file():
         hint = f"; try {path / 'tokenizer.json'}" if path.is_dir() else ""
         raise DataError(

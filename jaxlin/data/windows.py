@@ -12,16 +12,21 @@ from jaxlin.data.batch import Batch
 from jaxlin.data.stream import TokenStream
 
 
-def full_windows(stream: TokenStream, context: int) -> int:
+def full_windows(stream: TokenStream, context: int, batch: int = 1) -> int:
     """How many windows have `context` targets; the rest of the stream is shorter than one.
 
-    Raises DataError when there is none.
+    Raises DataError when they are fewer than `batch`: rows of one batch would be the same.
     """
     count = max(0, len(stream) - 1) // context
     if not count:
         raise DataError(
             f"{stream.where}: {len(stream)} tokens are fewer than one window of {context + 1} "
             f"(context={context} and one more to predict); add text or lower context"
+        )
+    if count < batch:
+        raise DataError(
+            f"{stream.where}: {len(stream)} tokens are {count} windows of {context}, fewer than "
+            f"one batch of {batch}; add text, or lower batch (to {count} or less) or context"
         )
     return count
 

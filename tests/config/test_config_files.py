@@ -81,14 +81,14 @@ REFUSED = {
     "no json": ("{", "x.json: is not JSON at line 1 column 2"),
     "empty": ("", "x.json: is not JSON at line 1 column 1"),
     "list": ("[]", "x.json: a config is a JSON object, found []"),
-    "duplicate": ('{"name": "a", "name": "b"}', "keys given twice in one object: name"),
-    "duplicate below": ('{"model": {"width": 1, "width": 1}}', "given twice in one object: width"),
+    "duplicate": ('{"name": "a", "name": "b"}', "keys given twice in one object: 'name'"),
+    "duplicate below": ('{"model": {"width": 1, "width": 1}}', "twice in one object: 'width'"),
     "overflow": ('{"name": "x", "optim": {"kind": "adamw", "lr": 1e999}}', "optim.lr: found inf"),
     "digits": (f'{{"name": "x", "steps": {"9" * 5000}}}', "x.json: is not JSON: "),
     "no name": ("{}", "name: missing; allowed: 1 to 128 letters"),
     "not utf-8": (b'{"name": "\xff"}', "x.json: is not UTF-8 text (byte 10)"),
     "utf-16": ('{"name": "x"}'.encode("utf-16"), "x.json: is not UTF-8 text (byte 0)"),
-    "large": (b" " * (MAX_BYTES + 1), f"x.json: a config has at most {MAX_BYTES} bytes"),
+    "large": (b" " * (MAX_BYTES + 1), f"x.json: more than {MAX_BYTES} bytes"),
     "deep": ("[" * 40 + "]" * 40, f"x.json: is nested deeper than {MAX_DEPTH} levels"),
     "very deep": ("[" * 400_000, f"x.json: is nested deeper than {MAX_DEPTH} levels"),
     "control codes": ('{"\\u001b[31m\\n": 1}', "\\x1b[31m\\n: no such field"),
@@ -131,10 +131,13 @@ def test_read(tmp_path):
 def test_files_that_cannot_be_read(tmp_path):
     large = tmp_path / "large.json"
     large.write_bytes(b" " * 10_000_000)
-    with pytest.raises(ConfigError, match="large.json: a config has at most"):
+    with pytest.raises(ConfigError, match="large.json: more than 1000000 bytes"):
         read(large)
     with pytest.raises(ConfigError, match="none.json: there is no such file"):
         read(tmp_path / "none.json")
+    with pytest.raises(ConfigError, match="is a folder; give the path of a config.json"):
+        read(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ConfigError, match="is a folder; did you mean .*config.json"):
         read(tmp_path)
     with pytest.raises(ConfigError, match="cannot be read"):

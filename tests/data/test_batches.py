@@ -59,10 +59,11 @@ def test_seeds_differ_and_may_be_large():
     assert len({tuple(order) for order in orders}) == 4
 
 
-def test_a_batch_larger_than_an_epoch_repeats_windows():
-    batch = batch_at(stream(11), seed=0, step=0, batch=4, context=5)
-    rows = [tuple(row) for row in batch.tokens]
-    assert len(set(rows)) == 2 and rows.count(rows[0]) == 2
+def test_a_batch_larger_than_an_epoch_is_refused():
+    with pytest.raises(DataError, match="13 tokens are 2 windows of 5, fewer than one batch of 3"):
+        batch_at(stream(11), seed=0, step=0, batch=3, context=5)
+    rows = [tuple(row) for row in batch_at(stream(11), seed=0, step=0, batch=2, context=5).tokens]
+    assert len(set(rows)) == 2
 
 
 def test_a_corpus_without_a_full_window_is_refused_at_once():

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from jaxlin.config.errors import nearest_divisors
 from jaxlin.config.registry import mixers
 from jaxlin.config.types import NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -33,9 +34,13 @@ class GLA:
         for field in ("expand_k", "expand_v"):
             inner = width * getattr(self, field)
             if inner != int(inner) or int(inner) % self.heads:
-                found.append(f"heads: {self.heads} does not divide width * {field} = {inner:g}")
+                near = nearest_divisors(self.heads, max(1, int(inner)))
+                found.append(
+                    f"heads: {self.heads} does not divide width * {field} = {inner:g}{near}"
+                )
         if self.kv_heads is not None and self.heads % self.kv_heads:
-            found.append(f"kv_heads: {self.kv_heads} does not divide heads {self.heads}")
+            near = nearest_divisors(self.kv_heads, self.heads)
+            found.append(f"kv_heads: {self.kv_heads} does not divide heads {self.heads}{near}")
         if self.gate_min is not None and self.gate_min > 0:
             found.append(f"gate_min: a log decay is at most 0, found {self.gate_min}")
         return found

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from jaxlin.config.errors import nearest_divisors
 from jaxlin.config.registry import mixers
 from jaxlin.config.types import PositiveFloat, PositiveInt
 
@@ -26,9 +27,11 @@ class Softmax:
         """What does not fit a model of this width, as `field: reason` lines."""
         found = []
         if self.head_dim is None and width % self.heads:
-            found.append(f"heads: {self.heads} does not divide the width {width}")
+            near = nearest_divisors(self.heads, width)
+            found.append(f"heads: {self.heads} does not divide the width {width}{near}")
         if self.kv_heads is not None and self.heads % self.kv_heads:
-            found.append(f"kv_heads: {self.kv_heads} does not divide heads {self.heads}")
+            near = nearest_divisors(self.kv_heads, self.heads)
+            found.append(f"kv_heads: {self.kv_heads} does not divide heads {self.heads}{near}")
         size = self.head_dim or width // self.heads
         if self.rope_base is not None and size % 2:
             found.append(f"head_dim: rotary positions need an even size, found {size}")

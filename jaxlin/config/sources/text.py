@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from jaxlin.config.registry import sources
-from jaxlin.config.types import OpenFraction, PositiveInt
+from jaxlin.config.types import NonNegativeInt, OpenFraction, PositiveInt
 
 
 @sources.register("stdlib", "jaxlin.data.stdlib:load")
@@ -28,6 +28,7 @@ class Text:
     paths: tuple[str, ...] = ()  # files or glob patterns
     eval_paths: tuple[str, ...] = ()  # held-out files; empty: `held_out` of the documents
     field: str = "text"  # the key that holds the text in a .jsonl line
+    skip_corrupt: NonNegativeInt = 0  # .jsonl lines without such text that are passed over, at most
     tokenizer: str = "bytes"
     held_out: OpenFraction = 0.05
     max_bytes: PositiveInt | None = None
