@@ -28,9 +28,11 @@ from jaxlin.parallel.place import local_rows, place
 from jaxlin.parallel.rules import batch_sharding
 from jaxlin.train import environment, records
 from jaxlin.train.checkpoint import Checkpoints
+from jaxlin.train.lock import Lock
 from jaxlin.train.plan import Plan, make_plan, place_state
 from jaxlin.train.progress import Meter, Progress
 from jaxlin.train.restore import initial_params
+from jaxlin.train.resume import STRICT, Resume, newest
 from jaxlin.train.step import make_step
 from jaxlin.train.stop import Stop
 
@@ -49,11 +51,13 @@ def train(
     devices: Sequence[Any] | None = None,
     clock: Callable[[], float] = time.monotonic,
     out: TextIOBase | None = None,
+    resume: Resume = STRICT,
 ) -> Result:
     """Trains until `steps`, from the newest checkpoint in `run` if there is one.
 
     Raises ConfigError, DataError or CheckpointError before anything is written or compiled where
-    the input is at fault, DivergedError when the loss or the gradient is not finite, PreemptedError
+    the input is at fault or another process writes to `run`, CheckpointError when a checkpoint
+    cannot be saved, DivergedError when the loss or the gradient is not finite, PreemptedError
     after SIGTERM or Ctrl-C.
     """
     # ---- What is trained on what. No array exists yet, nothing is written.
@@ -80,14 +84,20 @@ def train(
     with ExitStack() as stack:
         # ---- Where it starts: own checkpoint, else another run's parameters, else the seed.
         progress = stack.enter_context(closing(Progress(cfg.steps, out)))
-        checkpoints = _checkpoints(run, cfg, clock)
-        start = (checkpoints.latest() or 0) if checkpoints else 0
-        if start:
-            _refuse_other_data(run, start, checkpoints.meta(start)["data"], data, cfg.steps)
+        lock = stack.enter_context(Lock(run, resume.takeover, held=jax.process_index() == 0))
+        found = newest(
+            run,
+            plan,
+            mesh,
+            resume,
+            lambda step, meta: _refuse_other_data(run, step, meta["data"], data, cfg.steps),
+            progress.say,
+        )
+        start = found.step if found else 0
         for line in _announcement(run, plan, mesh, corpus.description, start):
             progress.say(line)
-        if start:
-            state = checkpoints.restore(start, plan.shapes, plan.shardings(mesh))
+        if found:
+            state = found.state
         elif cfg.init_from is not None:
             source = Path(cfg.init_from).expanduser()
             state = place_state(plan, mesh, initial_params(source, plan, mesh))
@@ -99,7 +109,9 @@ def train(
         records.write_parameters(run, plan.rows)
         records.write_json(run / records.DATA, data)
         records.add_start(run, {"step": start, **environment.describe(mesh)})
-        checkpoints = checkpoints or Checkpoints(run / records.CHECKPOINTS, cfg.checkpoint, clock)
+        checkpoints = Checkpoints(
+            run / records.CHECKPOINTS, cfg.checkpoint, clock, say=progress.say
+        )
         stack.callback(checkpoints.close)
         log = stack.enter_context(closing(records.Records(run, cfg.log.tensorboard)))
         log.write("start", start, {})
@@ -160,6 +172,8 @@ def train(
             progress.note("compiling the step")
         for done in range(start + 1, cfg.steps + 1):
             state, metrics = step(state, place(next(source), sharding, rows, cfg.batch))
+            checkpoints.check()
+            lock.check()
             report(pending)
             pending = (done, metrics)
 
@@ -178,13 +192,6 @@ def train(
 
         checkpoints.wait()
         return Result(cfg.steps, evaluation)
-
-
-def _checkpoints(run: Path, cfg: RunConfig, clock: Callable[[], float]) -> Checkpoints | None:
-    """Those of a run that has begun; a new one's folder is not made before all is known to fit."""
-    if not (run / records.CHECKPOINTS).is_dir():
-        return None
-    return Checkpoints(run / records.CHECKPOINTS, cfg.checkpoint, clock)
 
 
 def _refuse_other_data(run: Path, start: int, old: Any, new: Any, steps: int) -> None:
