@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxlin.train.resume import Resume
+    from jaxlin.config.run import RunConfig
 
 CASTABLE = ("model.dtype",)  # what may change with --allow-cast
 
@@ -31,11 +34,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def resume(args: argparse.Namespace) -> Resume:
-    """The switches as `jaxlin.train.loop.train` takes them."""
+def go(args: argparse.Namespace, cfg: RunConfig, folder: Path) -> None:
+    """Trains with what the switches allow."""
+    from jaxlin.train.loop import train
     from jaxlin.train.resume import Resume
 
-    return Resume(args.fallback, args.allow_cast, args.takeover)
+    with _quiet():
+        train(cfg, folder, resume=Resume(args.fallback, args.allow_cast, args.takeover))
 
 
 def show(changes: Iterable[tuple[str, Any, Any]]) -> str:
@@ -43,3 +48,15 @@ def show(changes: Iterable[tuple[str, Any, Any]]) -> str:
     from jaxlin.config.plain import text
 
     return "\n".join(f"  {path}: {text(old)} -> {text(new)}" for path, old, new in changes)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Orbax logs tracebacks of a failed save, which the error that ends the run tells in short."""
+    logger = logging.getLogger("absl")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

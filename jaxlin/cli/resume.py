@@ -34,10 +34,7 @@ def run(args: argparse.Namespace) -> int:
     """Checks the run directory and the changes before jax is loaded."""
     folder = args.run.expanduser()
     cfg = changed(folder, args.changes, _switches.CASTABLE if args.allow_cast else ())
-
-    from jaxlin.train.loop import train
-
-    train(cfg, folder, resume=_switches.resume(args))
+    _switches.go(args, cfg, folder)
     return 0
 
 

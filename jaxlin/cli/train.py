@@ -29,10 +29,7 @@ def run(args: argparse.Namespace) -> int:
     cfg = common.resolve(args)
     folder = (args.run or default_folder(cfg)).expanduser()
     refuse_other_run(folder, cfg, _switches.CASTABLE if args.allow_cast else ())
-
-    from jaxlin.train.loop import train
-
-    train(cfg, folder, resume=_switches.resume(args))
+    _switches.go(args, cfg, folder)
     return 0
 
 

@@ -113,7 +113,7 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Returns when the last save is complete. Raises CheckpointError when it failed."""
-        with explained(f"{self.folder}: the last checkpoint could not be saved"):
+        with explained(f"{self.folder}: the last step could not be saved, earlier ones are kept"):
             self._manager.wait_until_finished()
         if self._saving:
             self._saving = False
