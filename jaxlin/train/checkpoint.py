@@ -88,6 +88,7 @@ class Checkpoints:
         """
         if step in self._manager.all_steps():
             return
+        self._refuse_removed()
         self.wait()
         leaves = flatten(state)
         self._refuse_full_disk(step, nbytes(leaves.values()))
@@ -103,11 +104,7 @@ class Checkpoints:
     def check(self) -> None:
         """Cheap, for every step. Raises CheckpointError when the save in the background failed, or
         the folder is gone."""
-        if not self.folder.is_dir():
-            raise CheckpointError(
-                f"{self.folder}: the folder was removed while the run was writing to it; the run "
-                "ends, since nothing that it does could be kept"
-            )
+        self._refuse_removed()
         if self._saving and not self._manager.is_saving_in_progress():
             self.wait()
 
@@ -179,8 +176,10 @@ class Checkpoints:
         """Path -> shape and dtype of every stored leaf; paths start with the field of the state."""
         meta = self.meta(step)
         with explained(_unreadable(self._path(step, STATE)), Damaged):
-            tree = self._manager.item_metadata(step)[STATE].tree
-            found = flatten_dict(tree, sep="/")
+            listed = self._manager.item_metadata(step)[STATE]
+            if listed is None:
+                raise ValueError("the list of its leaves is missing")
+            found = flatten_dict(listed.tree, sep="/")
         if DIGESTS in meta:
             refuse_other_leaves(self._path(step, STATE), found, meta[DIGESTS])
         return found
@@ -205,6 +204,13 @@ class Checkpoints:
     def _empty_trash(self) -> None:
         if self._write and jax.process_index() == 0:
             shutil.rmtree(self.folder / TRASH, ignore_errors=True)
+
+    def _refuse_removed(self) -> None:
+        if not self.folder.is_dir():
+            raise CheckpointError(
+                f"{self.folder}: the folder was removed while the run was writing to it; the run "
+                "ends, since nothing that it does could be kept"
+            )
 
     def _refuse_full_disk(self, step: int, size: int) -> None:
         with explained(f"{self.folder}: step {step} could not be saved"):
