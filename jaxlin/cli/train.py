@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jaxlin.cli import common
+from jaxlin.cli import _switches, common
 
 if TYPE_CHECKING:
     from jaxlin.config.run import RunConfig
@@ -21,17 +21,15 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--run", metavar="DIR", type=Path, help="run directory (runs/NAME-HASH of the config)"
     )
+    _switches.add(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Checks config and run directory before jax is loaded."""
     cfg = common.resolve(args)
     folder = (args.run or default_folder(cfg)).expanduser()
-    refuse_other_run(folder, cfg)
-
-    from jaxlin.train.loop import train
-
-    train(cfg, folder)
+    refuse_other_run(folder, cfg, _switches.CASTABLE if args.allow_cast else ())
+    _switches.go(args, cfg, folder)
     return 0
 
 
@@ -44,22 +42,33 @@ def default_folder(cfg: RunConfig) -> Path:
     return Path("runs") / f"{cfg.name}-{hashlib.sha256(to_json(cfg).encode()).hexdigest()[:8]}"
 
 
-def refuse_other_run(folder: Path, cfg: RunConfig) -> None:
-    """Raises ConfigError if the folder is taken by something else than a run of this config."""
+def refuse_other_run(folder: Path, cfg: RunConfig, allowed: tuple[str, ...] = ()) -> None:
+    """Raises ConfigError if the folder is taken by something else than a run of this config, up to
+    the `allowed` fields."""
     from jaxlin.config.errors import ConfigError
     from jaxlin.config.load import difference, read
-    from jaxlin.config.plain import text
 
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    if _is_free(folder):
         return
     if not (folder / "config.json").is_file():
         raise ConfigError(
             f"--run: {folder} exists and is no run directory; nothing was written. Name a new one"
         )
     changes = difference(read(folder / "config.json"), cfg)
+    changes = [change for change in changes if change[0] not in allowed]
     if changes:
-        lines = "\n".join(f"  {path}: {text(a)} -> {text(b)}" for path, a, b in changes)
         raise ConfigError(
             f"--run: {folder} holds a run with another config; nothing was written. Name a new "
-            f"directory, or use `jaxlin resume {folder} path=value ...`. What differs:\n{lines}"
+            f"directory, or use `jaxlin resume {folder} path=value ...`. What differs:\n"
+            + _switches.show(changes)
         )
+
+
+def _is_free(folder: Path) -> bool:
+    """Whether nothing is there, or what a start leaves that is killed at its very beginning."""
+    from jaxlin.train.lock import LOCK
+
+    if not folder.is_dir():
+        return not folder.exists()
+    names = [path.name for path in folder.iterdir()]
+    return all(name == LOCK or (name[0] == "." and name.endswith(".tmp")) for name in names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -13,30 +14,27 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxlin.config.errors import ConfigError, DataError, PreemptedError
+from jaxlin.config.errors import ConfigError, DataError, DivergedError, PreemptedError
 from jaxlin.config.load import to_json
 from jaxlin.config.run import RunConfig
 from jaxlin.data import corpus as corpora
 from jaxlin.data import fingerprint
-from jaxlin.data.batch import Batch
 from jaxlin.data.batches import batches, eval_batches
-from jaxlin.data.prefetch import Prefetch
 from jaxlin.data.tokenizer import model_vocab
 from jaxlin.data.windows import full_windows
 from jaxlin.evals.perplexity import evaluate
 from jaxlin.parallel.mesh import check, make
 from jaxlin.parallel.place import local_rows, place
 from jaxlin.parallel.rules import batch_sharding
-from jaxlin.train import environment, guard, reaction, records
+from jaxlin.train import environment, records
 from jaxlin.train.checkpoint import Checkpoints
-from jaxlin.train.crash import Crash
+from jaxlin.train.lock import Lock
 from jaxlin.train.plan import Plan, make_plan, place_state
 from jaxlin.train.progress import Meter, Progress
 from jaxlin.train.restore import initial_params
-from jaxlin.train.state import TrainState
+from jaxlin.train.resume import STRICT, Resume, newest
 from jaxlin.train.step import make_step
 from jaxlin.train.stop import Stop
-from jaxlin.train.watchdog import Watchdog
 
 
 class Result(NamedTuple):
@@ -53,12 +51,14 @@ def train(
     devices: Sequence[Any] | None = None,
     clock: Callable[[], float] = time.monotonic,
     out: TextIOBase | None = None,
+    resume: Resume = STRICT,
 ) -> Result:
     """Trains until `steps`, from the newest checkpoint in `run` if there is one.
 
     Raises ConfigError, DataError or CheckpointError before anything is written or compiled where
-    the input is at fault, DivergedError when the loss or the gradient is not finite and `guard`
-    does not let the run go on, PreemptedError after SIGTERM or Ctrl-C.
+    the input is at fault or another process writes to `run`, CheckpointError when a checkpoint
+    cannot be saved, DivergedError when the loss or the gradient is not finite, PreemptedError
+    after SIGTERM or Ctrl-C.
     """
     # ---- What is trained on what. No array exists yet, nothing is written.
     mesh = make(asked.mesh, devices)
@@ -78,40 +78,40 @@ def train(
     held_out_batches = lambda limit: eval_batches(  # noqa: E731
         corpus.held_out, micro, cfg.context, limit, reset=cfg.data.reset
     )
-    full_windows(
-        corpus.train, cfg.context, cfg.batch
-    )  # both raise DataError if there is too little
+    full_windows(corpus.train, cfg.context)  # both raise DataError if there is too little
     next(held_out_batches(1))
 
     with ExitStack() as stack:
         # ---- Where it starts: own checkpoint, else another run's parameters, else the seed.
         progress = stack.enter_context(closing(Progress(cfg.steps, out)))
-        crash = stack.enter_context(Crash(run, progress.lines))
-        checkpoints = _checkpoints(run, cfg, clock)
-        start = (checkpoints.latest() or 0) if checkpoints else 0
-        if start:
-            _refuse_other_data(run, start, checkpoints.meta(start)["data"], data, cfg.steps)
+        lock = stack.enter_context(Lock(run, resume.takeover, held=jax.process_index() == 0))
+        found = newest(
+            run,
+            plan,
+            mesh,
+            resume,
+            lambda step, meta: _refuse_other_data(run, step, meta["data"], data, cfg.steps),
+            progress.say,
+        )
+        start = found.step if found else 0
         for line in _announcement(run, plan, mesh, corpus.description, start):
             progress.say(line)
-
-        def state_of(step: int) -> TrainState:
-            """The state after `step` steps; 0: before the first."""
-            if step:
-                return checkpoints.restore(step, plan.shapes, plan.shardings(mesh))
-            if cfg.init_from is not None:
-                source = Path(cfg.init_from).expanduser()
-                return place_state(plan, mesh, initial_params(source, plan, mesh))
-            return place_state(plan, mesh)
-
-        state = state_of(start)
+        if found:
+            state = found.state
+        elif cfg.init_from is not None:
+            source = Path(cfg.init_from).expanduser()
+            state = place_state(plan, mesh, initial_params(source, plan, mesh))
+        else:
+            state = place_state(plan, mesh)
 
         # ---- What it writes.
         records.create(run, asked)
         records.write_parameters(run, plan.rows)
         records.write_json(run / records.DATA, data)
         records.add_start(run, {"step": start, **environment.describe(mesh)})
-        crash.begin(start)
-        checkpoints = checkpoints or Checkpoints(run / records.CHECKPOINTS, cfg.checkpoint, clock)
+        checkpoints = Checkpoints(
+            run / records.CHECKPOINTS, cfg.checkpoint, clock, say=progress.say
+        )
         stack.callback(checkpoints.close)
         log = stack.enter_context(closing(records.Records(run, cfg.log.tensorboard)))
         log.write("start", start, {})
@@ -121,56 +121,41 @@ def train(
         step = make_step(plan, mesh)
         sharding = batch_sharding(mesh)
         rows = local_rows(sharding, cfg.batch)
-
-        def input_from(step: int, offset: int) -> Prefetch[Batch]:
-            """Batches of the steps after `step`; rewinds have passed over `offset` of them."""
-            return stack.enter_context(
-                batches(
-                    corpus.train,
-                    step + offset,
-                    seed=cfg.seed,
-                    batch=cfg.batch,
-                    context=cfg.context,
-                    rows=rows,
-                    reset=cfg.data.reset,
-                    stop=cfg.steps + offset,
-                )
+        source = stack.enter_context(
+            batches(
+                corpus.train,
+                start,
+                seed=cfg.seed,
+                batch=cfg.batch,
+                context=cfg.context,
+                rows=rows,
+                reset=cfg.data.reset,
+                stop=cfg.steps,
             )
+        )
+        meter = Meter(clock)
 
-        offset = int(state.guard.offset)
-        source, meter = input_from(start, offset), Meter(clock)
-        watchdog = stack.enter_context(Watchdog(cfg.guard, run, progress.say, crash.write))
-
-        def report(pending: tuple[int, Any] | None) -> guard.Event | None:
-            """Waits for a step; logs it if it is its turn. Says so if the run has to rewind, raises
-            DivergedError if it has to stop."""
+        def report(pending: tuple[int, Any] | None) -> None:
+            """Waits for a step; stops the run if it diverged; logs it if it is its turn."""
             if pending is None:
-                return None
+                return
             done, values = pending[0], {k: float(v) for k, v in jax.device_get(pending[1]).items()}
-            crash.step = done
-            watchdog.beat(done)
-            event = guard.verdict(cfg.guard, done, values)
-            if event is not None:
-                reaction.react(event, cfg.guard, checkpoints, log, progress)
-                if event.action == "rewind":
-                    return event
+            _refuse_divergence(done, values, checkpoints)
             if done % cfg.log.every == 0 or done in (start + 1, cfg.steps):
                 speed = meter.look(done, per_step, source.waited)
                 log.write("train", done, {**values, "tokens": done * per_step, **speed})
                 progress.show(done, values["loss"], speed)
-            return None
 
         def held_out(done: int) -> dict[str, Any]:
             """Evaluates the state after `done` steps."""
-            with watchdog.paused():
-                result = evaluate(
-                    plan.model,
-                    state.variables(),
-                    held_out_batches(cfg.eval.batches),
-                    cfg.loss,
-                    corpus.tokenizer.token_bytes,
-                    mesh,
-                )
+            result = evaluate(
+                plan.model,
+                state.variables(),
+                held_out_batches(cfg.eval.batches),
+                cfg.loss,
+                corpus.tokenizer.token_bytes,
+                mesh,
+            )
             log.write("eval", done, result)
             progress.say(_evaluation(done, result))
             return result
@@ -185,50 +170,28 @@ def train(
         stop = stack.enter_context(Stop())
         if start < cfg.steps:
             progress.note("compiling the step")
-        done = start
-        while done < cfg.steps:
-            done += 1
+        for done in range(start + 1, cfg.steps + 1):
             state, metrics = step(state, place(next(source), sharding, rows, cfg.batch))
-            bad = report(pending)
+            checkpoints.check()
+            lock.check()
+            report(pending)
             pending = (done, metrics)
 
-            told, saving = stop.asked(done + offset), done == cfg.steps or checkpoints.due(done)
+            told, saving = stop.asked(done), done == cfg.steps or checkpoints.due(done)
             evaluating = evaluated_after(done) and not told
-            if (told or saving or evaluating) and not bad:
-                bad, pending = report(pending), None
-            if bad:
-                past = state.guard
-                del state  # before another one is made: two may not fit
-                with watchdog.paused():
-                    back = guard.rewind_to(checkpoints.steps(), cfg.checkpoint.every, bad.step)
-                    state = reaction.rewind(bad, state_of(back), past, checkpoints, log, progress)
-                source.close()
-                done, pending, offset = back, None, int(state.guard.offset)
-                source = input_from(done, offset)
-                meter.start(done, source.waited)
-                continue
             if told or saving or evaluating:
+                report(pending)
+                pending = None
                 evaluation = held_out(done) if evaluating else None
                 if told or saving:
-                    with watchdog.paused():
-                        reaction.refuse_bad_state(done, state, checkpoints)
-                        checkpoints.save(done, state, meta, evaluation and evaluation["loss"])
+                    checkpoints.save(done, state, meta, evaluation and evaluation["loss"])
                 meter.start(done, source.waited)
             if told:
-                with watchdog.paused():
-                    checkpoints.wait()
+                checkpoints.wait()
                 raise PreemptedError(_told(stop, done, cfg.steps, run))
 
-        with watchdog.paused():
-            checkpoints.wait()
+        checkpoints.wait()
         return Result(cfg.steps, evaluation)
-
-
-def _checkpoints(run: Path, cfg: RunConfig, clock: Callable[[], float]) -> Checkpoints | None:
-    """Those of a run that has begun; a new one's folder is not made before all is known to fit."""
-    if not (run / records.CHECKPOINTS).is_dir():
-        return None
-    return Checkpoints(run / records.CHECKPOINTS, cfg.checkpoint, clock)
 
 
 def _refuse_other_data(run: Path, start: int, old: Any, new: Any, steps: int) -> None:
@@ -241,6 +204,17 @@ def _refuse_other_data(run: Path, start: int, old: Any, new: Any, steps: int) ->
             f"{run}: the data is not what the run was trained on until step {start}; restore the "
             f"files, or start a new run (init_from={run} keeps the parameters). What differs, "
             f"{len(changes)} in all:\n{lines}"
+        )
+
+
+def _refuse_divergence(done: int, values: Mapping[str, float], checkpoints: Checkpoints) -> None:
+    wrong = [f"{name} {value}" for name, value in values.items() if not math.isfinite(value)]
+    if wrong:
+        good = checkpoints.latest()
+        kept = f"the last good state is step {good}" if good else "no state was saved before"
+        raise DivergedError(
+            f"step {done}: {', '.join(wrong)}; {kept} in {checkpoints.folder}. Lower optim.lr, "
+            "lengthen schedule.warmup, or set optim.clip"
         )
 
 

@@ -16,7 +16,8 @@ from jaxlin.config.run import Mesh, RunConfig
 from jaxlin.parallel.mesh import make
 from jaxlin.parallel.paths import flatten
 from jaxlin.train import records
-from jaxlin.train.checkpoint import Checkpoints, refuse_differences
+from jaxlin.train.checkpoint import Checkpoints
+from jaxlin.train.differences import refuse_differences
 from jaxlin.train.plan import Plan, make_plan
 from jaxlin.train.state import TrainState
 

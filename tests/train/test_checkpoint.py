@@ -101,15 +101,6 @@ def test_another_optimizer_and_an_average_are_refused(folder):
         restored(checkpoints, 1, replace(SMALL, ema=0.9))
 
 
-def test_another_dtype_is_refused_not_cast(folder):
-    checkpoints = folder()
-    checkpoints.save(1, tiny(), {})
-    half = {"params": {"w": jax.ShapeDtypeStruct((3,), jnp.bfloat16)}}
-    place = jax.tree.map(lambda _: jax.sharding.SingleDeviceSharding(jax.devices()[0]), half)
-    with pytest.raises(CheckpointError, match=r"params/w +float32\[3\] +bfloat16\[3\]"):
-        checkpoints.restore(1, half, place)
-
-
 def test_due_by_steps_and_by_time(folder):
     now = [0.0]
     checkpoints = folder(Checkpoint(every=5, minutes=2.0), clock=lambda: now[0])
@@ -141,28 +132,85 @@ def test_meta_comes_back_and_a_newer_format_is_refused(folder, tmp_path):
     checkpoints = folder()
     checkpoints.save(1, tiny(), {"data": {"seed": 3}})
     checkpoints.wait()
-    assert checkpoints.meta(1) == {"format_version": 1, "step": 1, "data": {"seed": 3}}
-    (path,) = [p for p in (tmp_path / "checkpoints/1/meta").rglob("*") if p.is_file()
-               and "format_version" in p.read_text()]  # fmt: skip
-    path.write_text(json.dumps({"format_version": 2, "step": 1}))
-    with pytest.raises(CheckpointError, match="format_version 2 is newer than this version's 1"):
+    found = checkpoints.meta(1)
+    assert found.pop("digests").keys() == {"params/w"}
+    assert found == {"format_version": 2, "step": 1, "data": {"seed": 3}}
+    path = tmp_path / "checkpoints/1/meta/metadata"
+    path.write_text(json.dumps({"format_version": 3, "step": 1}))
+    with pytest.raises(CheckpointError, match="format_version 3 is newer than this version's 2"):
         folder(write=False).meta(1)
 
 
-def test_damage_is_explained(folder, tmp_path):
+def test_only_fields_that_a_newer_format_added_may_be_missing(folder, tmp_path):
+    """A checkpoint of format 1 has no guard; of format 2 it must have what is wanted."""
     checkpoints = folder()
-    for step in (1, 2):
-        checkpoints.save(step, tiny(), {})
+    checkpoints.save(1, tiny(2.0), {})
     checkpoints.wait()
-    for path in (tmp_path / "checkpoints/2/state").rglob("*"):
-        if path.is_file() and path.name not in ("_METADATA", "_sharding", "array_metadatas"):
-            path.write_bytes(path.read_bytes()[:10])
-    shapes = jax.eval_shape(tiny)
-    place = jax.tree.map(lambda _: jax.sharding.SingleDeviceSharding(jax.devices()[0]), shapes)
-    with pytest.raises(
-        CheckpointError, match="/2: the checkpoint's state is unreadable; .* goes on from step 1"
-    ):
-        folder(write=False).restore(2, shapes, place)
+    wanted = tiny() | {"guard": {"skipped": jnp.int32(0)}}
+    place = jax.tree.map(lambda leaf: leaf.sharding, wanted)
+    shapes = jax.eval_shape(lambda: wanted)
+    fresh = lambda paths: {path: jnp.int32(7) for path in paths}  # noqa: E731
+    with pytest.raises(CheckpointError, match=r"guard/skipped +- +int32"):
+        checkpoints.restore(1, shapes, place, fresh=fresh)
+    (tmp_path / "checkpoints/1/meta/metadata").write_text('{"format_version": 1, "step": 1}')
+    said = []
+    old = folder(write=False, say=said.append)
+    with pytest.raises(CheckpointError, match=r"guard/skipped +- +int32"):
+        old.restore(1, shapes, place)
+    found = old.restore(1, shapes, place, fresh=fresh)
+    assert int(found["guard"]["skipped"]) == 7 and float(found["params"]["w"][0]) == 2.0
+    assert len(said) == 1 and "without digests: it is not verified" in said[0]
+    other = {"params": {"w": shapes["params"]["w"], "b": shapes["params"]["w"]}}
+    with pytest.raises(CheckpointError, match=r"params/b +- +float32"):
+        old.restore(1, other, jax.tree.map(lambda _: place["params"]["w"], other), fresh=fresh)
+
+
+@pytest.mark.parametrize("old, new", [("float32", "bfloat16"), ("bfloat16", "float32")])
+def test_a_cast_has_to_be_allowed(folder, old, new):
+    checkpoints = folder()
+    values = jnp.array([1.0, 1 + 2**-7, -3.14159], old)
+    checkpoints.save(1, {"params": {"w": values}}, {})
+    shapes = {"params": {"w": jax.ShapeDtypeStruct((3,), new)}}
+    place = {"params": {"w": values.sharding}}
+    with pytest.raises(CheckpointError, match=rf"--allow-cast\.\n.*\n *params/w +{old}.* {new}"):
+        checkpoints.restore(1, shapes, place)
+    found = checkpoints.restore(1, shapes, place, cast=True)
+    assert_equal(found, {"params": {"w": values.astype(new)}})
+
+
+def test_no_other_cast_can_be_allowed(folder):
+    checkpoints = folder()
+    checkpoints.save(1, tiny(), {})
+    whole = {"params": {"w": jax.ShapeDtypeStruct((3,), jnp.int32)}}
+    place = jax.tree.map(lambda leaf: leaf.sharding, tiny())
+    with pytest.raises(CheckpointError, match=r"params/w +float32\[3\] +int32\[3\]"):
+        checkpoints.restore(1, whole, place, cast=True)
+
+
+def test_steps_lists_what_is_complete(folder, tmp_path):
+    """While a step is being saved, and among what is named like one."""
+    checkpoints = folder()
+    for step in (1, 2, 3):
+        checkpoints.save(step, tiny(step), {})
+        assert step not in checkpoints.steps() or (tmp_path / f"checkpoints/{step}").is_dir()
+    checkpoints.wait()
+    for name in ("7", "9.orbax-checkpoint-tmp", "08", "damaged-5", "deleting/4"):
+        (tmp_path / "checkpoints" / name).mkdir(parents=True)
+    (tmp_path / "checkpoints/6").symlink_to("6")
+    assert checkpoints.steps() == [2, 3] and checkpoints.latest() == 3
+
+
+def test_what_the_policy_drops_is_renamed_then_deleted(folder, tmp_path):
+    """A kill while it is deleted leaves no half of a step behind; the next start finishes it."""
+    checkpoints = folder()
+    for step in (1, 2, 3):
+        checkpoints.save(step, tiny(step), {})
+    while checkpoints._saving:
+        checkpoints.check()
+    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["2", "3"]
+    (tmp_path / "checkpoints/2").rename(tmp_path / "checkpoints/deleting")
+    folder()
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["3"]
 
 
 def test_a_reader_changes_nothing(folder, tmp_path):
