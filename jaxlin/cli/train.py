@@ -50,7 +50,7 @@ def refuse_other_run(folder: Path, cfg: RunConfig) -> None:
     from jaxlin.config.load import difference, read
     from jaxlin.config.plain import text
 
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    if not folder.exists() or (folder.is_dir() and not any(map(_of_others, folder.iterdir()))):
         return
     if not (folder / "config.json").is_file():
         raise ConfigError(
@@ -63,3 +63,8 @@ def refuse_other_run(folder: Path, cfg: RunConfig) -> None:
             f"--run: {folder} holds a run with another config; nothing was written. Name a new "
             f"directory, or use `jaxlin resume {folder} path=value ...`. What differs:\n{lines}"
         )
+
+
+def _of_others(path: Path) -> bool:
+    """Whether a file is more than what a run leaves that was killed while writing its first one."""
+    return path.name != ".config.json.tmp"

@@ -17,6 +17,8 @@ from jaxlin.config.errors import CheckpointError
 from jaxlin.config.run import Checkpoint
 from jaxlin.parallel.paths import flatten
 from jaxlin.parallel.table import align
+from jaxlin.train.faults import fault
+from jaxlin.train.manager import Manager, committing, state_handler
 
 FORMAT_VERSION = 1
 # Names of the two items in a step's folder; constants, since Orbax joins them to the path as given.
@@ -64,6 +66,7 @@ class Checkpoints:
         """
         if step in self._manager.all_steps():
             return
+        fault("checkpoint.begin")
         args = ocp.args.Composite(
             state=ocp.args.PyTreeSave(_nested(flatten(state))),
             meta=ocp.args.JsonSave({"format_version": FORMAT_VERSION, "step": step, **meta}),
@@ -77,6 +80,11 @@ class Checkpoints:
         """Returns when the last save is complete. Raises CheckpointError when it failed."""
         with _explained(f"{self.folder}: the last checkpoint could not be saved"):
             self._manager.wait_until_finished()
+
+    def collect(self) -> None:
+        """Deletes what the policy does not keep and a kill may have left."""
+        with _explained(f"{self.folder}: an old checkpoint could not be deleted"):
+            self._manager.collect()
 
     def close(self) -> None:
         """Waits for the last save and frees the threads."""
@@ -153,7 +161,7 @@ def refuse_differences(where: str, stored: Mapping[str, Any], wanted: Mapping[st
         )
 
 
-def _manager(folder: Path, policy: Checkpoint, write: bool) -> ocp.CheckpointManager:
+def _manager(folder: Path, policy: Checkpoint, write: bool) -> Manager:
     keep: list[Any] = [policies.LatestN(policy.keep)]
     if policy.keep_best:
         best = policies.BestN(
@@ -166,13 +174,14 @@ def _manager(folder: Path, policy: Checkpoint, write: bool) -> ocp.CheckpointMan
     options = ocp.CheckpointManagerOptions(
         preservation_policy=policies.AnyPreservationPolicy(keep),
         cleanup_tmp_directories=write,
+        async_options=committing(),
         create=write,
     )
-    handlers = {STATE: ocp.PyTreeCheckpointHandler(), META: ocp.JsonCheckpointHandler()}
+    handlers = {STATE: state_handler(), META: ocp.JsonCheckpointHandler()}
     with _explained(f"{folder}: no checkpoints can be kept here"):
         if write:
             folder.mkdir(parents=True, exist_ok=True)
-        return ocp.CheckpointManager(folder.absolute(), options=options, item_handlers=handlers)
+        return Manager(folder.absolute(), options=options, item_handlers=handlers)
 
 
 class _explained:

@@ -26,8 +26,9 @@ from jaxlin.evals.perplexity import evaluate
 from jaxlin.parallel.mesh import check, make
 from jaxlin.parallel.place import local_rows, place
 from jaxlin.parallel.rules import batch_sharding
-from jaxlin.train import environment, records
+from jaxlin.train import environment, faults, records
 from jaxlin.train.checkpoint import Checkpoints
+from jaxlin.train.faults import fault
 from jaxlin.train.plan import Plan, make_plan, place_state
 from jaxlin.train.progress import Meter, Progress
 from jaxlin.train.restore import initial_params
@@ -57,6 +58,7 @@ def train(
     after SIGTERM or Ctrl-C.
     """
     # ---- What is trained on what. No array exists yet, nothing is written.
+    faults.check()
     mesh = make(asked.mesh, devices)
     check(asked, mesh.shape)
     corpus = corpora.load(asked.data)
@@ -78,6 +80,7 @@ def train(
     next(held_out_batches(1))
 
     with ExitStack() as stack:
+        stop = stack.enter_context(Stop())
         # ---- Where it starts: own checkpoint, else another run's parameters, else the seed.
         progress = stack.enter_context(closing(Progress(cfg.steps, out)))
         checkpoints = _checkpoints(run, cfg, clock)
@@ -103,6 +106,7 @@ def train(
         stack.callback(checkpoints.close)
         log = stack.enter_context(closing(records.Records(run, cfg.log.tensorboard)))
         log.write("start", start, {})
+        fault("start")
         meta = {"config": json.loads(to_json(cfg)), "mesh": dict(mesh.shape), "data": data}
 
         # ---- What a step, its input and its report are.
@@ -131,7 +135,8 @@ def train(
             _refuse_divergence(done, values, checkpoints)
             if done % cfg.log.every == 0 or done in (start + 1, cfg.steps):
                 speed = meter.look(done, per_step, source.waited)
-                log.write("train", done, {**values, "tokens": done * per_step, **speed})
+                batch = {"batch": f"{int(values['batch']):08x}", "tokens": done * per_step}
+                log.write("train", done, {**values, **batch, **speed})
                 progress.show(done, values["loss"], speed)
 
         def held_out(done: int) -> dict[str, Any]:
@@ -144,6 +149,7 @@ def train(
                 corpus.tokenizer.token_bytes,
                 mesh,
             )
+            fault("eval")
             log.write("eval", done, result)
             progress.say(_evaluation(done, result))
             return result
@@ -155,11 +161,14 @@ def train(
         evaluation, pending = None, None
         if start and evaluated_after(start) and not records.has(run, "eval", start):
             evaluation = held_out(start)  # it was told to stop right here
-        stop = stack.enter_context(Stop())
         if start < cfg.steps:
+            if stop.asked(start):
+                raise PreemptedError(_told(stop, start, cfg.steps, run))
             progress.note("compiling the step")
+            fault("compile")
         for done in range(start + 1, cfg.steps + 1):
             state, metrics = step(state, place(next(source), sharding, rows, cfg.batch))
+            fault("compiled" if done == start + 1 else "step")
             report(pending)
             pending = (done, metrics)
 
@@ -177,6 +186,8 @@ def train(
                 raise PreemptedError(_told(stop, done, cfg.steps, run))
 
         checkpoints.wait()
+        checkpoints.collect()
+        fault("end")
         return Result(cfg.steps, evaluation)
 
 
@@ -213,8 +224,9 @@ def _refuse_divergence(done: int, values: Mapping[str, float], checkpoints: Chec
 
 def _told(stop: Stop, done: int, steps: int, run: Path) -> str:
     who = stop.signal.name if stop.signal else "a signal to one of the processes"
+    saved = "saved" if done else "nothing to save yet at"
     return (
-        f"told to stop by {who}: saved step {done} of {steps} in {run}; the same command, or "
+        f"told to stop by {who}: {saved} step {done} of {steps} in {run}; the same command, or "
         f"`jaxlin resume {run}`, goes on from there"
     )
 

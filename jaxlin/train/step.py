@@ -10,15 +10,16 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Num
 
 from jaxlin.config.model import Loss
 from jaxlin.data.batch import Batch
 from jaxlin.parallel.rules import batch_sharding
+from jaxlin.train import tokens
 from jaxlin.train.plan import Plan
 from jaxlin.train.state import STEP, TrainState, collections, key
 
-Metrics = dict[str, Float[Array, ""]]
+Metrics = dict[str, Num[Array, ""]]
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 
@@ -26,7 +27,7 @@ def make_step(plan: Plan, mesh: jax.sharding.Mesh) -> Step:
     """(state, batch) -> (state, metrics), compiled; the given state is used up.
 
     Metrics (float32 scalars): loss (nats per token), grad_norm (before clipping), lr, and z_loss
-    where it has a weight.
+    where it has a weight; also batch (uint32), the digest of the tokens.
     """
     shardings = plan.shardings(mesh)
     return jax.jit(
@@ -50,6 +51,7 @@ def train_step(
     metrics = sums | {
         "grad_norm": optax.tree.norm(grads),
         "lr": cfg.optim.lr * schedule(state.step),
+        "batch": tokens.digest(batch.tokens),
     }
     after = state.with_trained(trained).replace(
         step=state.step + 1,

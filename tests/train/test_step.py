@@ -78,7 +78,7 @@ def test_metrics_are_those_of_the_given_state():
     for n, lr in enumerate((0.005, 0.01, 0.01)):  # warm-up of two steps to 0.01
         state, metrics = step(state, put(batch(n), mesh))
         assert float(metrics["lr"]) == pytest.approx(lr)
-        assert set(metrics) == {"loss", "grad_norm", "lr"}
+        assert set(metrics) == {"loss", "grad_norm", "lr", "batch"}
     given = put(batch(3), mesh)
     grads, _ = gradient(plan, state, given, jax.random.key(0))
     expected = np.sqrt(sum(float((g**2).sum()) for g in jax.tree.leaves(grads)))
