@@ -18,6 +18,7 @@ from jaxlin.parallel.paths import flatten
 from jaxlin.train import records
 from jaxlin.train.checkpoint import STATE, Checkpoints
 from jaxlin.train.faults import VARIABLE
+from tests.faults.forked import Forked
 
 ROOT = Path(__file__).parent.parent.parent
 CACHE = ROOT / ".cache" / "faults"  # of compiled code, shared by all children
@@ -46,12 +47,22 @@ TIMES = ("seconds_per_step", "tokens_per_second", "input_wait_share")
 class Child:
     """`jaxlin train` in a process of its own. `fault`: value of JAXLIN_FAULT."""
 
-    def __init__(self, run: Path, fault: str | None = None, cache: Path = CACHE):
+    def __init__(
+        self, run: Path, fault: str | None = None, cache: Path = CACHE, forked: bool = True
+    ):
         self.run, self._log = run, run.with_name(run.name + ".stderr")
-        command = [sys.executable, "-m", "jaxlin.cli.main", "train", *WORDS, "--run", str(run)]
+        self._log.write_text("")
+        argv, environment = ["train", *WORDS, "--run", str(run)], _environment(fault, cache)
+        if forked:
+            self.process = Forked(argv, environment, str(self._log))
+            return
         with self._log.open("w") as log:
             self.process = subprocess.Popen(
-                command, cwd=ROOT, env=_environment(fault, cache), stdout=log, stderr=log
+                [sys.executable, "-m", "jaxlin.cli.main", *argv],
+                cwd=ROOT,
+                env=environment,
+                stdout=log,
+                stderr=log,
             )
 
     def said(self) -> str:
@@ -148,13 +159,12 @@ def finish(run: Path, cache: Path = CACHE) -> Result:
 
 def result(run: Path) -> Result:
     """Reads a finished run."""
-    folder = run / records.CHECKPOINTS
-    steps = Checkpoints(folder, Checkpoint(), write=False).steps()
+    folder, steps = run / records.CHECKPOINTS, complete(run)
     found = records.read_metrics(run)
     keyed = {(r["kind"], r["step"]): _untimed(r) for r in found}
     assert len(keyed) == len(found), "a step is read twice"
-    complete = {folder / str(step) for step in steps}
-    names = [str(p.relative_to(run)) for p in {*run.iterdir(), *folder.iterdir()} - complete]
+    others = {*run.iterdir(), *folder.iterdir()} - {folder / str(step) for step in steps}
+    names = [str(path.relative_to(run)) for path in others]
     return Result(
         steps,
         state(run, steps[-1]),
@@ -164,13 +174,19 @@ def result(run: Path) -> Result:
     )
 
 
+def complete(run: Path) -> list[int]:
+    """Steps of the complete checkpoints."""
+    return Checkpoints(run / records.CHECKPOINTS, Checkpoint(), write=False).steps()
+
+
 def state(run: Path, step: int) -> dict[str, np.ndarray]:
     """Path -> array of everything in the state of a checkpoint, read past all of our own code."""
     folder = run / records.CHECKPOINTS / str(step) / STATE
-    reader = ocp.PyTreeCheckpointer()
-    tree = reader.metadata(folder).item_metadata.tree  # type: ignore[union-attr]
-    plain = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
-    return flatten(reader.restore(folder, restore_args=plain))
+    handler = ocp.PyTreeCheckpointHandler()
+    plain = jax.tree.map(
+        lambda _: ocp.RestoreArgs(restore_type=np.ndarray), handler.metadata(folder).tree
+    )
+    return flatten(handler.restore(folder, args=ocp.args.PyTreeRestore(restore_args=plain)))
 
 
 def differences(run: Result, whole: Result, told: bool = False) -> list[str]:
