@@ -80,12 +80,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after this time")
     asked = parser.parse_args()
     folder, random = Path(tempfile.mkdtemp(prefix="kills-")), np.random.default_rng(asked.seed)
     tally, progress, begin, runs = Tally(Counter(), []), Progress(asked.kills), time.monotonic(), 0
     driver.finish(folder / "first")  # fills the cache of compiled code
     whole, seconds = driver.timed(folder / "whole")
-    while tally.kills() < asked.kills:
+    last = begin + 60 * asked.minutes
+    while tally.kills() < asked.kills and time.monotonic() < last:
         run = folder / str(runs)
         before = len(tally.lost)
         try:

@@ -77,7 +77,7 @@ class Child:
         """Returns once its folder holds such a file."""
         self._until(lambda: any(self.run.glob(pattern)), f"there is no {pattern}")
 
-    def end(self, limit: float = 300.0) -> int:
+    def end(self, limit: float = 900.0) -> int:
         """Its exit code; minus the number of the signal that ended it."""
         try:
             return self.process.wait(limit)
@@ -94,7 +94,7 @@ class Child:
             return "training"
         return "compiling" if "compiling" in said else "starting"
 
-    def _until(self, true, what: str, limit: float = 300.0) -> None:
+    def _until(self, true, what: str, limit: float = 900.0) -> None:
         last = time.monotonic() + limit
         while not true():
             if self.process.poll() is not None or time.monotonic() > last:
