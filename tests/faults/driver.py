@@ -100,7 +100,7 @@ class Child:
             if self.process.poll() is not None or time.monotonic() > last:
                 self.process.kill()
                 raise AssertionError(f"{what}:\n{self.said()}")
-            time.sleep(0.002)
+            time.sleep(0.005)
 
 
 class Blow(NamedTuple):

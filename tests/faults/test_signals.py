@@ -12,16 +12,16 @@ from tests.faults.driver import STEPS, Child, complete, differences, finish
 GRACE = 30.0  # seconds; what schedulers give between SIGTERM and SIGKILL
 
 
-def told(run, fault, said):
+def told(run, fault, said, forked=True):
     """A run that a fault tells to stop."""
-    child = Child(run, fault)
+    child = Child(run, fault, forked=forked)
     assert child.end() == 75, child.said()
     assert said in child.said() and "Traceback" not in child.said()
 
 
 def test_sigterm_saves_and_the_run_goes_on_bitwise(whole, tmp_path):
     run = tmp_path / "run"
-    told(run, "compile:term", "told to stop by SIGTERM: saved step 1 of 30")
+    told(run, "compile:term", "told to stop by SIGTERM: saved step 1 of 30", forked=False)
     told(run, "step:int@4", "told to stop by SIGINT: saved step 6 of 30")
     assert differences(finish(run), whole, told=True) == []
 
