@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 from flax.traverse_util import flatten_dict, unflatten_dict
+from jaxtyping import Array
 from orbax.checkpoint import checkpoint_managers as policies
 
 from jaxlin.config.errors import CheckpointError
@@ -30,6 +31,8 @@ from jaxlin.train.damage import (
 )
 from jaxlin.train.differences import refuse_differences, younger
 from jaxlin.train.digest import digests
+from jaxlin.train.faults import fault
+from jaxlin.train.manager import Manager, committing, state_handler
 from jaxlin.train.steps import META, STATE
 
 FORMAT_VERSION = 2
@@ -92,6 +95,7 @@ class Checkpoints:
         leaves = flatten(state)
         self._refuse_full_disk(step, nbytes(leaves.values()))
         about = {"format_version": FORMAT_VERSION, "step": step, DIGESTS: digests(leaves), **meta}
+        fault("checkpoint.begin")
         args = ocp.args.Composite(
             state=ocp.args.PyTreeSave(_nested(leaves)),
             meta=ocp.args.JsonSave({**about, SEAL: _seal(about)}),
@@ -121,6 +125,12 @@ class Checkpoints:
         with explained(f"{self.folder}: a checkpoint after step {step} could not be deleted"):
             for later in [n for n in self.steps() if n > step]:
                 self._manager.delete(later)
+
+    def collect(self) -> None:
+        """Deletes what the policy does not keep and a kill may have left."""
+        with explained(f"{self.folder}: an old checkpoint could not be deleted"):
+            self._manager.collect()
+        self._empty_trash()
 
     def close(self) -> None:
         """Waits for the last save and frees the threads."""
@@ -275,7 +285,7 @@ class Checkpoints:
         return {path: leaves[path] for path in wanted}
 
 
-def _manager(folder: Path, policy: Checkpoint, write: bool) -> ocp.CheckpointManager:
+def _manager(folder: Path, policy: Checkpoint, write: bool) -> Manager:
     keep: list[Any] = [policies.LatestN(policy.keep)]
     if policy.keep_best:
         best = policies.BestN(
@@ -288,15 +298,16 @@ def _manager(folder: Path, policy: Checkpoint, write: bool) -> ocp.CheckpointMan
     options = ocp.CheckpointManagerOptions(
         preservation_policy=policies.AnyPreservationPolicy(keep),
         cleanup_tmp_directories=write,
+        async_options=committing(),
         create=write,
         todelete_subdir=TRASH,  # by renaming: a step is there as a whole or not at all
         lightweight_initialize=not write,  # a reader ranks nothing
     )
-    handlers = {STATE: ocp.PyTreeCheckpointHandler(), META: ocp.JsonCheckpointHandler()}
+    handlers = {STATE: state_handler(), META: ocp.JsonCheckpointHandler()}
     with explained(f"{folder}: no checkpoints can be kept here"):
         if write:
             folder.mkdir(parents=True, exist_ok=True)
-        return ocp.CheckpointManager(folder.absolute(), options=options, item_handlers=handlers)
+        return Manager(folder.absolute(), options=options, item_handlers=handlers)
 
 
 def _unreadable(where: Path) -> str:

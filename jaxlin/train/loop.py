@@ -26,13 +26,12 @@ from jaxlin.evals.perplexity import evaluate
 from jaxlin.parallel.mesh import check, make
 from jaxlin.parallel.place import local_rows, place
 from jaxlin.parallel.rules import batch_sharding
-from jaxlin.train import environment, records
+from jaxlin.train import environment, faults, records
 from jaxlin.train.checkpoint import Checkpoints
-from jaxlin.train.lock import Lock
+from jaxlin.train.faults import fault
 from jaxlin.train.plan import Plan, make_plan, place_state
 from jaxlin.train.progress import Meter, Progress
 from jaxlin.train.restore import initial_params
-from jaxlin.train.resume import STRICT, Resume, newest
 from jaxlin.train.step import make_step
 from jaxlin.train.stop import Stop
 
@@ -51,16 +50,15 @@ def train(
     devices: Sequence[Any] | None = None,
     clock: Callable[[], float] = time.monotonic,
     out: TextIOBase | None = None,
-    resume: Resume = STRICT,
 ) -> Result:
     """Trains until `steps`, from the newest checkpoint in `run` if there is one.
 
     Raises ConfigError, DataError or CheckpointError before anything is written or compiled where
-    the input is at fault or another process writes to `run`, CheckpointError when a checkpoint
-    cannot be saved, DivergedError when the loss or the gradient is not finite, PreemptedError
+    the input is at fault, DivergedError when the loss or the gradient is not finite, PreemptedError
     after SIGTERM or Ctrl-C.
     """
     # ---- What is trained on what. No array exists yet, nothing is written.
+    faults.check()
     mesh = make(asked.mesh, devices)
     check(asked, mesh.shape)
     corpus = corpora.load(asked.data)
@@ -82,22 +80,17 @@ def train(
     next(held_out_batches(1))
 
     with ExitStack() as stack:
+        stop = stack.enter_context(Stop())
         # ---- Where it starts: own checkpoint, else another run's parameters, else the seed.
         progress = stack.enter_context(closing(Progress(cfg.steps, out)))
-        lock = stack.enter_context(Lock(run, resume.takeover, held=jax.process_index() == 0))
-        found = newest(
-            run,
-            plan,
-            mesh,
-            resume,
-            lambda step, meta: _refuse_other_data(run, step, meta["data"], data, cfg.steps),
-            progress.say,
-        )
-        start = found.step if found else 0
+        checkpoints = _checkpoints(run, cfg, clock)
+        start = (checkpoints.latest() or 0) if checkpoints else 0
+        if start:
+            _refuse_other_data(run, start, checkpoints.meta(start)["data"], data, cfg.steps)
         for line in _announcement(run, plan, mesh, corpus.description, start):
             progress.say(line)
-        if found:
-            state = found.state
+        if start:
+            state = checkpoints.restore(start, plan.shapes, plan.shardings(mesh))
         elif cfg.init_from is not None:
             source = Path(cfg.init_from).expanduser()
             state = place_state(plan, mesh, initial_params(source, plan, mesh))
@@ -109,12 +102,11 @@ def train(
         records.write_parameters(run, plan.rows)
         records.write_json(run / records.DATA, data)
         records.add_start(run, {"step": start, **environment.describe(mesh)})
-        checkpoints = Checkpoints(
-            run / records.CHECKPOINTS, cfg.checkpoint, clock, say=progress.say
-        )
+        checkpoints = checkpoints or Checkpoints(run / records.CHECKPOINTS, cfg.checkpoint, clock)
         stack.callback(checkpoints.close)
         log = stack.enter_context(closing(records.Records(run, cfg.log.tensorboard)))
         log.write("start", start, {})
+        fault("start")
         meta = {"config": json.loads(to_json(cfg)), "mesh": dict(mesh.shape), "data": data}
 
         # ---- What a step, its input and its report are.
@@ -143,7 +135,8 @@ def train(
             _refuse_divergence(done, values, checkpoints)
             if done % cfg.log.every == 0 or done in (start + 1, cfg.steps):
                 speed = meter.look(done, per_step, source.waited)
-                log.write("train", done, {**values, "tokens": done * per_step, **speed})
+                batch = {"batch": f"{int(values['batch']):08x}", "tokens": done * per_step}
+                log.write("train", done, {**values, **batch, **speed})
                 progress.show(done, values["loss"], speed)
 
         def held_out(done: int) -> dict[str, Any]:
@@ -156,6 +149,7 @@ def train(
                 corpus.tokenizer.token_bytes,
                 mesh,
             )
+            fault("eval")
             log.write("eval", done, result)
             progress.say(_evaluation(done, result))
             return result
@@ -167,13 +161,14 @@ def train(
         evaluation, pending = None, None
         if start and evaluated_after(start) and not records.has(run, "eval", start):
             evaluation = held_out(start)  # it was told to stop right here
-        stop = stack.enter_context(Stop())
         if start < cfg.steps:
+            if stop.asked(start):
+                raise PreemptedError(_told(stop, start, cfg.steps, run))
             progress.note("compiling the step")
+            fault("compile")
         for done in range(start + 1, cfg.steps + 1):
             state, metrics = step(state, place(next(source), sharding, rows, cfg.batch))
-            checkpoints.check()
-            lock.check()
+            fault("compiled" if done == start + 1 else "step")
             report(pending)
             pending = (done, metrics)
 
@@ -191,7 +186,16 @@ def train(
                 raise PreemptedError(_told(stop, done, cfg.steps, run))
 
         checkpoints.wait()
+        checkpoints.collect()
+        fault("end")
         return Result(cfg.steps, evaluation)
+
+
+def _checkpoints(run: Path, cfg: RunConfig, clock: Callable[[], float]) -> Checkpoints | None:
+    """Those of a run that has begun; a new one's folder is not made before all is known to fit."""
+    if not (run / records.CHECKPOINTS).is_dir():
+        return None
+    return Checkpoints(run / records.CHECKPOINTS, cfg.checkpoint, clock)
 
 
 def _refuse_other_data(run: Path, start: int, old: Any, new: Any, steps: int) -> None:
@@ -220,8 +224,9 @@ def _refuse_divergence(done: int, values: Mapping[str, float], checkpoints: Chec
 
 def _told(stop: Stop, done: int, steps: int, run: Path) -> str:
     who = stop.signal.name if stop.signal else "a signal to one of the processes"
+    saved = "saved" if done else "nothing to save yet at"
     return (
-        f"told to stop by {who}: saved step {done} of {steps} in {run}; the same command, or "
+        f"told to stop by {who}: {saved} step {done} of {steps} in {run}; the same command, or "
         f"`jaxlin resume {run}`, goes on from there"
     )
 

@@ -12,6 +12,7 @@ from jaxlin.config.errors import CheckpointError
 from jaxlin.config.load import from_json, to_json
 from jaxlin.config.run import RunConfig
 from jaxlin.parallel import table
+from jaxlin.train.faults import fault
 
 CONFIG, ENVIRONMENT, METRICS, DATA = (
     "config.json",
@@ -41,7 +42,11 @@ class Records:
     def write(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
         """Appends one record; non-finite numbers become null."""
         record = {"kind": kind, "step": step, **{k: _finite(v) for k, v in values.items()}}
-        self._file.write(json.dumps(record) + "\n")
+        line = json.dumps(record) + "\n"
+        half = len(line) // 2
+        self._file.write(line[:half])
+        fault("metrics", self._file.flush)
+        self._file.write(line[half:])
         self._file.flush()
         if self._board:
             for name, value in values.items():
@@ -136,6 +141,7 @@ def write_text(path: Path, text: str) -> None:
     """Writes a file, all of it or nothing."""
     partial = path.with_name(f".{path.name}.tmp")
     partial.write_text(text, encoding="utf-8")
+    fault("file")
     os.replace(partial, path)
 
 

@@ -11,16 +11,17 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Num
 
 from jaxlin.config.model import Loss
 from jaxlin.data.batch import Batch
 from jaxlin.parallel.rules import batch_sharding
+from jaxlin.train import tokens
 from jaxlin.train.guard import judge, keep
 from jaxlin.train.plan import Plan
 from jaxlin.train.state import STEP, TrainState, collections, key
 
-Metrics = dict[str, Float[Array, ""]]
+Metrics = dict[str, Num[Array, ""]]
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 
@@ -28,8 +29,9 @@ def make_step(plan: Plan, mesh: jax.sharding.Mesh) -> Step:
     """(state, batch) -> (state, metrics), compiled; the given state is used up.
 
     Metrics (float32 scalars): loss (nats per token), grad_norm (before clipping), lr, z_loss where
-    it has a weight, the guard's counts, and loss_limit where it watches for spikes. A step that the
-    guard refuses leaves parameters, optimizer and average as they were, and so its schedule.
+    it has a weight, the guard's counts, and loss_limit where it watches for spikes; also batch
+    (uint32), the digest of the tokens. A step that the guard refuses leaves parameters, optimizer
+    and average as they were, and so its schedule.
     """
     shardings = plan.shardings(mesh)
     return jax.jit(
@@ -66,7 +68,7 @@ def train_step(
         ema=ema,
         guard=guard,
     )
-    return after, metrics | counts
+    return after, metrics | counts | {"batch": tokens.digest(batch.tokens)}
 
 
 def gradient(

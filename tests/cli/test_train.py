@@ -8,6 +8,7 @@ import pytest
 
 from jaxlin.cli import resume, train
 from jaxlin.cli.main import main
+from jaxlin.config.errors import ConfigError
 from jaxlin.config.load import override, to_json
 from jaxlin.config.presets import preset
 from jaxlin.train import records
@@ -88,6 +89,16 @@ def test_a_folder_of_something_else_is_not_touched(tmp_path, capsys):
     assert main(["train", *SMALL, "--run", str(tmp_path)]) == 2
     assert "no run directory" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_folder_whose_run_was_killed_before_its_first_file_is_taken(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / ".config.json.tmp").write_text("{")
+    train.refuse_other_run(run, preset("tiny"))
+    (run / "x.tmp").write_text("")
+    with pytest.raises(ConfigError, match="no run directory"):
+        train.refuse_other_run(run, preset("tiny"))
 
 
 @pytest.mark.parametrize(

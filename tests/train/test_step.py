@@ -79,7 +79,7 @@ def test_metrics_are_those_of_the_given_state():
         state, metrics = step(state, put(batch(n), mesh))
         assert float(metrics["lr"]) == pytest.approx(lr)
         counts = {"skipped", "skipped_in_row", "rewinds", "loss_limit"}
-        assert set(metrics) == {"loss", "grad_norm", "lr"} | counts
+        assert set(metrics) == {"loss", "grad_norm", "lr", "batch"} | counts
     given = put(batch(3), mesh)
     grads, _ = gradient(plan, state, given, jax.random.key(0))
     expected = np.sqrt(sum(float((g**2).sum()) for g in jax.tree.leaves(grads)))
