@@ -33,7 +33,8 @@ def quickstart() -> RunConfig:
         optim=AdamW(lr=3e-3),
         schedule=Cosine(warmup=30),
         checkpoint=Checkpoint(every=150),
-        eval=Eval(every=0, batches=16),
+        eval=Eval(every=50, batches=16),
+        log=Log(samples=160),
     )
 
 
@@ -62,5 +63,5 @@ def tiny() -> RunConfig:
         schedule=Cosine(warmup=2),
         checkpoint=Checkpoint(every=10, minutes=None),
         eval=Eval(every=10, batches=2),
-        log=Log(every=1, tensorboard=False),
+        log=Log(every=1, tensorboard=False, stats=False),
     )

@@ -26,8 +26,10 @@ from jaxlin.evals.perplexity import evaluate
 from jaxlin.parallel.mesh import check, make
 from jaxlin.parallel.place import local_rows, place
 from jaxlin.parallel.rules import batch_sharding
-from jaxlin.train import environment, records
+from jaxlin.train import environment, records, writers
 from jaxlin.train.checkpoint import Checkpoints
+from jaxlin.train.goodput import Phases
+from jaxlin.train.observe import observations
 from jaxlin.train.plan import Plan, make_plan, place_state
 from jaxlin.train.progress import Meter, Progress
 from jaxlin.train.restore import initial_params
@@ -57,6 +59,8 @@ def train(
     after SIGTERM or Ctrl-C.
     """
     # ---- What is trained on what. No array exists yet, nothing is written.
+    spent = Phases(clock)
+    writers.check(asked.log)
     mesh = make(asked.mesh, devices)
     check(asked, mesh.shape)
     corpus = corpora.load(asked.data)
@@ -101,7 +105,7 @@ def train(
         records.add_start(run, {"step": start, **environment.describe(mesh)})
         checkpoints = checkpoints or Checkpoints(run / records.CHECKPOINTS, cfg.checkpoint, clock)
         stack.callback(checkpoints.close)
-        log = stack.enter_context(closing(records.Records(run, cfg.log.tensorboard)))
+        log = stack.enter_context(closing(records.Records(run, writers.build(run, cfg))))
         log.write("start", start, {})
         meta = {"config": json.loads(to_json(cfg)), "mesh": dict(mesh.shape), "data": data}
 
@@ -127,7 +131,9 @@ def train(
             """Waits for a step; stops the run if it diverged; logs it if it is its turn."""
             if pending is None:
                 return
-            done, values = pending[0], {k: float(v) for k, v in jax.device_get(pending[1]).items()}
+            with spent("step"):
+                fetched = jax.device_get(pending[1])
+            done, values = pending[0], {k: float(v) for k, v in fetched.items()}
             _refuse_divergence(done, values, checkpoints)
             if done % cfg.log.every == 0 or done in (start + 1, cfg.steps):
                 speed = meter.look(done, per_step, source.waited)
@@ -145,6 +151,8 @@ def train(
                 mesh,
             )
             log.write("eval", done, result)
+            for kind, values in observations(plan, corpus, mesh, state.variables()):
+                log.write(kind, done, values)
             progress.say(_evaluation(done, result))
             return result
 
@@ -159,7 +167,10 @@ def train(
         if start < cfg.steps:
             progress.note("compiling the step")
         for done in range(start + 1, cfg.steps + 1):
-            state, metrics = step(state, place(next(source), sharding, rows, cfg.batch))
+            with spent("input"):
+                batch = place(next(source), sharding, rows, cfg.batch)
+            with spent("compile" if done == start + 1 else "step"):
+                state, metrics = step(state, batch)
             report(pending)
             pending = (done, metrics)
 
@@ -168,9 +179,14 @@ def train(
             if told or saving or evaluating:
                 report(pending)
                 pending = None
-                evaluation = held_out(done) if evaluating else None
-                if told or saving:
-                    checkpoints.save(done, state, meta, evaluation and evaluation["loss"])
+                with spent("eval"):
+                    evaluation = held_out(done) if evaluating else None
+                with spent("save"):
+                    if told or saving:
+                        checkpoints.save(done, state, meta, evaluation and evaluation["loss"])
+                    if told or done == cfg.steps:
+                        checkpoints.wait()
+                log.write("goodput", done, spent.seconds())
                 meter.start(done, source.waited)
             if told:
                 checkpoints.wait()
