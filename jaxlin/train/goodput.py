@@ -75,8 +75,6 @@ def attempts(
         yield own, 0
 
 
-def _kept(
-    records: list[Mapping[str, Any]], restart: int
-) -> tuple[list[Mapping[str, Any]], int]:
+def _kept(records: list[Mapping[str, Any]], restart: int) -> tuple[list[Mapping[str, Any]], int]:
     reached = max(record["step"] for record in records)
     return [r for r in records if r["step"] <= restart], max(0, reached - restart)

@@ -186,7 +186,7 @@ def train(
                         checkpoints.save(done, state, meta, evaluation and evaluation["loss"])
                     if told or done == cfg.steps:
                         checkpoints.wait()
-                log.write("goodput", done, spent.seconds())
+                log.write("goodput", done, {"seconds": spent.seconds()})
                 meter.start(done, source.waited)
             if told:
                 checkpoints.wait()

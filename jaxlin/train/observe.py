@@ -1,4 +1,4 @@
-"""What a run looks at beside its held-out loss, at each evaluation; it changes nothing in training."""
+"""What a run looks at beside its held-out loss at each evaluation; training does not notice."""
 
 from __future__ import annotations
 

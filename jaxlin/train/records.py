@@ -101,8 +101,13 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     A run that was killed and resumed wrote some steps twice: a start at step n takes back what was
     recorded after n, and a line cut off by the kill is dropped.
     """
+    return standing(written(run))
+
+
+def standing(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What is left of all written records when each start has taken back what came after it."""
     found: dict[tuple[str, int], dict[str, Any]] = {}
-    for record in written(run):
+    for record in lines:
         if record["kind"] == "start":
             found = {key: r for key, r in found.items() if r["step"] <= record["step"]}
         else:
@@ -118,8 +123,9 @@ def written(run: Path) -> Iterator[dict[str, Any]]:
                 record = json.loads(line)
             except ValueError:
                 continue  # cut off by a kill
-            if isinstance(record, dict) and {"kind", "step"} <= record.keys():
-                yield record
+            if isinstance(record, dict) and isinstance(record.get("kind"), str):
+                if isinstance(record.get("step"), int):
+                    yield record
 
 
 def has(run: Path, kind: str, step: int) -> bool:
