@@ -14,7 +14,6 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float
 
@@ -63,7 +62,7 @@ def statistics(
     return by_depth(model.config, found)
 
 
-def by_depth(config: LM, found: dict[str, dict[str, Summary]]) -> dict[str, Any]:
+def by_depth(config: LM, found: dict[str, dict[str, dict[str, Any]]]) -> dict[str, Any]:
     """The statistics with the scans over depth unfolded, in the order of depth."""
     parts = segments(resolve(config))
     starts = [0, *accumulate(len(part.unit) * part.repeats for part in parts)]
@@ -123,7 +122,7 @@ SHOWN = {
 }
 
 
-def _plain(value: np.ndarray) -> float | None:
+def _plain(value: Any) -> float | None:
     """A number of six digits; None where JSON has none."""
     number = float(value)
     return float(f"{number:.6g}") if math.isfinite(number) else None

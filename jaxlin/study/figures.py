@@ -158,7 +158,7 @@ def curves(runs: list[Run]) -> list[Figure]:
             runs, "speed", "Throughput", "tokens per second",
             "All devices, without evaluations and saves.", "train", "tokens_per_second",
         ),
-        lambda: curve(runs, "rate", "Learning rate", "lr", "The schedule's.", "train", "lr"),
+        lambda: curve(runs, "rate", "Learning rate", "", "The schedule's.", "train", "lr"),
         lambda: curve(
             runs, "gradient", "Gradient norm", "L2", "Of all trained parameters, before clipping.",
             "train", "grad_norm", type="log",

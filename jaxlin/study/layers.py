@@ -114,7 +114,7 @@ def _ranges(run: Run, i: int, q: Quantity) -> dict[str, Any] | None:
 
 def _reach(middle: list[float], ends: list[float | None]) -> list[float]:
     """Lengths of bars; none where the end is infinite."""
-    return [0 if e is None else abs(e - m) for m, e in zip(middle, ends, strict=True)]
+    return [0.0 if e is None else abs(e - m) for m, e in zip(middle, ends, strict=True)]
 
 
 def _deepest(runs: list[Run]) -> int:

@@ -93,7 +93,7 @@ def _head(title: str, scripts: list[str]) -> Markup:
 
 def _headline(runs: list[Run]) -> Markup:
     title = runs[0].label if len(runs) == 1 else f"{len(runs)} runs side by side"
-    cards = _cards(map(_card, range(len(runs)), runs), runs)
+    cards = _cards((_card(i, run, alone=len(runs) == 1) for i, run in enumerate(runs)), runs)
     return el("header", el("h1", title), el("p", _summary(runs), class_="soft"), cards)
 
 
@@ -109,13 +109,13 @@ def _summary(runs: list[Run]) -> str:
     return f"the lowest: {best.label}, {words.result(best)}"
 
 
-def _card(i: int, run: Run) -> Markup:
+def _card(i: int, run: Run, alone: bool) -> Markup:
     keys = (el("div", el("b", value), el("span", what)) for value, what in words.key_figures(run))
+    lines = (words.architecture(run), words.standing(run))
+    said = [el("h3", run.label), *(el("p", line, class_="soft") for line in lines)]
     return el(
         "section",
-        el("h3", run.label),
-        el("p", words.architecture(run), class_="soft"),
-        el("p", words.standing(run), class_="soft"),
+        None if alone else said,
         el("div", keys, class_="keys"),
         class_="card",
         style=f"--run: {figures.color(i)}",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 MOST = 2000  # points of a drawn curve
-Point = tuple[float, float | None]
+Point = tuple[int, float | None]  # step, value
 
 
 def points(records: Iterable[Mapping[str, Any]], *path: str) -> list[Point]:
@@ -33,10 +33,10 @@ def thin(curve: list[Point], most: int = MOST) -> list[Point]:
     for start in range(0, len(curve), size):
         stretch = curve[start : start + size]
         gap = next((p for p in stretch if p[1] is None), None)
-        known = [p for p in stretch if p[1] is not None]
-        ends = {min(known, key=_value), max(known, key=_value)} if known else set()
-        kept += [*sorted(ends)[:1], gap] if gap else sorted(ends)
-    return kept
+        known = [(y, x) for x, y in stretch if y is not None]
+        ends = sorted({(x, y) for y, x in (min(known), max(known))}) if known else []
+        kept += [gap, *ends][:2] if gap else ends
+    return sorted(kept, key=lambda point: point[0])
 
 
 def smooth(curve: list[Point], share: float = 0.02) -> list[Point]:
@@ -58,7 +58,3 @@ def xy(curve: list[Point]) -> dict[str, list[Any]]:
     """The coordinates as a trace takes them, to six digits."""
     ys = [None if y is None else float(f"{y:.6g}") for _, y in curve]
     return {"x": [x for x, _ in curve], "y": ys}
-
-
-def _value(point: Point) -> float:
-    return point[1] if point[1] is not None else math.inf

@@ -33,9 +33,10 @@ p { margin: 4px 0; overflow-wrap: anywhere; }
   min-width: 0;
 }
 .card { border-top: 4px solid var(--run, var(--line)); }
+.note { margin-bottom: 10px; }
 .keys {
   display: grid; grid-template-columns: repeat(auto-fill, minmax(112px, 1fr)); gap: 12px 14px;
-  margin-top: 14px;
+  margin-top: 6px;
 }
 .keys b { display: block; font-size: 1.25rem; line-height: 1.25; font-weight: 650; }
 .keys span { color: var(--soft); font-size: .8rem; }

@@ -48,8 +48,9 @@ def stats(plan: Plan, corpus: Corpus, mesh: jax.sharding.Mesh, variables: Any) -
 def sample(plan: Plan, corpus: Corpus, variables: Any, tokens: int) -> dict[str, Any]:
     """The start of the held-out text and what the model writes after it."""
     prompt = corpus.held_out.read(0, min(PROMPT, len(corpus.held_out)))
+    model: Any = plan.model
     pieces = generate(
-        plan.model,
+        model,
         variables,
         [prompt.tolist()],
         tokenizer=corpus.tokenizer,
