@@ -98,7 +98,7 @@ def summarize(x: Float[Array, "*shape"], real: Bool[Array, "*batch"]) -> Summary
 
 def half_life(log_decay: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Tokens after which half of the state is left: ln 2 / -log_decay; infinite at 0."""
-    return math.log(2) / -log_decay.astype(jnp.float32)
+    return math.log(2) / jnp.abs(log_decay.astype(jnp.float32))  # -0 would give -inf
 
 
 def state_norm(state: Float[Array, "b h *shape"]) -> Float[Array, "b h"]:

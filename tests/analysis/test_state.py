@@ -67,7 +67,7 @@ def test_each_layer_has_its_own_numbers(hybrid):
     }  # fmt: skip
     assert found["4"]["half_life"]["q95"] < 0.02 < 1 < found["1"]["half_life"]["q05"]
     assert "write_strength" in found["1"] and "write_strength" not in found["0"]
-    ids = np.ones(model.tokens.shape, np.int32)
+    ids = jnp.ones_like(model.tokens)
     _, seen = model.module.apply(variables, model.tokens, ids, mutable=["taps"])
     taps = observed(seen)["blocks_0"]["layer_1"]["mixer"]
     for repeat, depth in ((0, "1"), (1, "4")):
