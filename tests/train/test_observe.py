@@ -3,11 +3,12 @@
 import io
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from jaxlin.config.mixers.gated_deltanet import GatedDeltaNet
-from jaxlin.config.run import Checkpoint, Eval, Log
+from jaxlin.config.run import Checkpoint, Eval, Log, Mesh
 from jaxlin.config.sources.text import Text
 from jaxlin.train import records
 from jaxlin.train.loop import train
@@ -55,7 +56,7 @@ def test_statistics_at_each_evaluation(watched, cfg):
 
 
 def test_a_sample_goes_on_from_held_out_text(watched, cfg):
-    held_out = open(cfg.data.eval_paths[0]).read()
+    held_out = Path(cfg.data.eval_paths[0]).read_text()
     for record in of(watched, "sample").values():
         assert record["prompt"] and held_out.startswith(record["prompt"])
         assert len(record["text"].encode()) <= 3 * 5  # five bytes, or marks for what is no UTF-8
@@ -77,3 +78,14 @@ def test_looking_changes_no_bit_and_can_be_turned_off(watched, cfg, tmp_path):
     assert_equal(load_run(tmp_path).variables, load_run(watched).variables)
     losses = lambda run: [r["loss"] for r in of(run, "train").values()]  # noqa: E731
     assert losses(tmp_path) == losses(watched)
+
+
+@pytest.mark.slow
+def test_on_a_mesh_the_same_is_seen(watched, cfg, tmp_path):
+    train(replace(cfg, mesh=Mesh(data=2, fsdp=2, tensor=2)), tmp_path, out=io.StringIO())
+    alone, spread = (of(run, "stats")[2] for run in (watched, tmp_path))
+    assert spread["tokens"] == alone["tokens"]
+    for quantity, summary in alone["layers"]["0"].items():
+        if quantity != "mixer":
+            assert spread["layers"]["0"][quantity] == pytest.approx(summary, rel=1e-3)
+    assert of(tmp_path, "sample").keys() == {1, 2}
