@@ -34,7 +34,8 @@ def quickstart() -> RunConfig:
         optim=Muon(lr=2e-2, adam_lr=5e-3),
         schedule=Cosine(warmup=30),
         checkpoint=Checkpoint(every=400),
-        eval=Eval(every=0, batches=16),
+        eval=Eval(every=200, batches=16),
+        log=Log(samples=160),
     )
 
 
@@ -63,5 +64,5 @@ def tiny() -> RunConfig:
         schedule=Cosine(warmup=2),
         checkpoint=Checkpoint(every=10, minutes=None),
         eval=Eval(every=10, batches=2),
-        log=Log(every=1, tensorboard=False),
+        log=Log(every=1, tensorboard=False, stats=False),
     )

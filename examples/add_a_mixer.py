@@ -18,7 +18,7 @@ from jaxlin.config.model import LM, FeedForward
 from jaxlin.config.registry import mixers
 from jaxlin.mixers import base
 from jaxlin.models.lm import build
-from jaxlin.nn import RMSNorm
+from jaxlin.nn import RMSNorm, show
 from kernels_pallas import linear_attention
 
 
@@ -35,6 +35,8 @@ class Retention(base.Mixer):
         decay = jnp.log1p(-(2.0 ** (-5.0 - jnp.arange(heads, dtype=jnp.float32))))
         state = base.continued_state(cache, segment_ids)
         y, state = linear_attention(q, k, v, decay, initial_state=state, segment_ids=segment_ids)
+        show(self, "log_decay", decay)  # what is shown is in every report of a run
+        show(self, "final_state", state)
         y = RMSNorm(name="norm")(y) * jax.nn.silu(gate)
         if cache is not None:
             seen = base.last_segments(cache, segment_ids, x.shape[1])

@@ -1,4 +1,5 @@
-"""`jaxlin quickstart`: trains the preset, measures it on all held-out bytes, lets it speak."""
+"""`jaxlin quickstart`: trains the preset, measures it on all held-out bytes, lets it speak, and
+writes the page that shows the run."""
 
 from __future__ import annotations
 
@@ -6,12 +7,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxlin.cli import _tables, eval, generate, train
+from jaxlin.cli import _tables, eval, generate, report, train
 
 if TYPE_CHECKING:
     from jaxlin.data.corpus import Corpus
 
-HELP = "train a small hybrid on Python's own library, measure it, let it write"
+HELP = "train a small hybrid on Python's own library, measure it, let it write, show it"
 EXAMPLE = "jaxlin quickstart"
 
 PROMPT, TOKENS = "def ", 240
@@ -50,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
     generate.speak(folder, cfg, [PROMPT], TOKENS, Sampling(temperature=0.7))
     print()
     _compare(result, corpus)
+    print(f"{report.make([folder], folder / report.PAGE)} shows it all: open it in a browser\n")
     print(NEXT.format(run=folder))
     return 0
 

@@ -57,6 +57,9 @@ class Log:
 
     every: PositiveInt = 10  # steps
     tensorboard: bool = True
+    wandb: Name | None = None  # project on Weights & Biases
+    stats: bool = True  # decays, gates and states of recurrent layers at each evaluation
+    samples: NonNegativeInt = 0  # tokens that the model writes at each evaluation
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,14 @@ back: t > 1 is a prefill, t = 1 a decoding step. Without one the returned cache 
 
 A mixer is a Linen module with the fields of `Mixer`, a static method `init_cache`, and a config
 class that is registered under the kind's name (see jaxlin.config.registry).
+
+What a recurrent mixer has of the following it shows (jaxlin.nn.show) under these names, by which
+jaxlin.analysis.state finds it:
+
+    log_decay       [h], [b, t, h] or [b, t, h, k]
+    write_strength  [b, t, h], the beta of a delta rule
+    output_gate     [b, t, h, v]
+    final_state     [b, h, k, v]
 """
 
 from __future__ import annotations

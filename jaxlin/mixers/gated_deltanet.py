@@ -24,7 +24,7 @@ from jaxlin.mixers.base import (
     last_segments,
     recurrent_cache,
 )
-from jaxlin.nn import RMSNorm, l2_norm, param
+from jaxlin.nn import RMSNorm, l2_norm, param, show
 from kernels_pallas import delta_rule
 
 
@@ -77,7 +77,7 @@ class GatedDeltaNet(Mixer):
         q, k = (jnp.repeat(a, value_heads // c.heads, axis=2) for a in (q, k))
         wide = jnp.promote_types(self.dtype, jnp.float32)
         beta = jax.nn.sigmoid(self.linear("beta", value_heads, dtype=wide)(x))
-        beta = 2 * beta if c.allow_neg_eigval else beta
+        beta = show(self, "write_strength", 2 * beta if c.allow_neg_eigval else beta)
         y, state = delta_rule(
             q,
             k,
@@ -87,9 +87,11 @@ class GatedDeltaNet(Mixer):
             initial_state=continued_state(cache, segment_ids),
             segment_ids=segment_ids,
         )
+        show(self, "final_state", state)
         y = RMSNorm(c.norm_eps, name="norm")(y)
         if c.gate:
-            y = y * jax.nn.silu(split(self.linear("gate", widths["v"])(x), value_heads))
+            gate = jax.nn.silu(split(self.linear("gate", widths["v"])(x), value_heads))
+            y = y * show(self, "output_gate", gate)
         if cache is not None:
             cache = RecurrentCache(state, tails, last_segments(cache, segment_ids, x.shape[1]))
         return self.output(y), cache
@@ -100,7 +102,8 @@ class GatedDeltaNet(Mixer):
         a_log = param(self, "A_log", init_a_log, ("heads",), (heads,))
         dt_bias = param(self, "dt_bias", init_dt_bias, ("heads",), (heads,))
         wide = jnp.promote_types(self.dtype, jnp.float32)
-        return log_decay(self.linear("decay", heads, dtype=wide)(x), a_log, dt_bias)
+        decay = log_decay(self.linear("decay", heads, dtype=wide)(x), a_log, dt_bias)
+        return show(self, "log_decay", decay)
 
     @staticmethod
     def init_cache(c: Config, width: int, batch: int, length: int, dtype: Any) -> RecurrentCache:

@@ -23,7 +23,7 @@ from jaxlin.mixers.base import (
     last_segments,
     recurrent_cache,
 )
-from jaxlin.nn import FEATURE_MAPS, Linear, RMSNorm
+from jaxlin.nn import FEATURE_MAPS, Linear, RMSNorm, show
 from kernels_pallas import linear_attention
 
 
@@ -69,13 +69,16 @@ class GLA(Mixer):
         k = FEATURE_MAPS[c.feature_map](split(flat["k"], kv_heads))
         k, v = (jnp.repeat(a, shared, axis=2) for a in (k, split(flat["v"], kv_heads)))
         decay = self._log_decay(x, kv_heads, key_width // c.heads)
-        if decay is not None and decay.ndim > 1:
-            decay = jnp.repeat(decay, shared, axis=2)
+        if decay is not None:
+            decay = decay if decay.ndim == 1 else jnp.repeat(decay, shared, axis=2)
+            show(self, "log_decay", decay)
         state = continued_state(cache, segment_ids)
         y, state = linear_attention(q, k, v, decay, initial_state=state, segment_ids=segment_ids)
+        show(self, "final_state", state)
         y = RMSNorm(c.norm_eps, name="norm")(y)
         if c.output_gate:
-            y = y * jax.nn.silu(split(self.linear("gate", value_width)(x), c.heads))
+            gate = jax.nn.silu(split(self.linear("gate", value_width)(x), c.heads))
+            y = y * show(self, "output_gate", gate)
         if cache is not None:
             cache = RecurrentCache(state, tails, last_segments(cache, segment_ids, x.shape[1]))
         return self.output(y), cache

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -14,26 +13,35 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxlin.config.errors import ConfigError, DataError, DivergedError, PreemptedError
+from jaxlin.config.errors import ConfigError, DataError, PreemptedError
 from jaxlin.config.load import to_json
 from jaxlin.config.run import RunConfig
 from jaxlin.data import corpus as corpora
 from jaxlin.data import fingerprint
+from jaxlin.data.batch import Batch
 from jaxlin.data.batches import batches, eval_batches
+from jaxlin.data.prefetch import Prefetch
 from jaxlin.data.tokenizer import model_vocab
 from jaxlin.data.windows import full_windows
 from jaxlin.evals.perplexity import evaluate
 from jaxlin.parallel.mesh import check, make
 from jaxlin.parallel.place import local_rows, place
 from jaxlin.parallel.rules import batch_sharding
-from jaxlin.train import environment, faults, records
+from jaxlin.train import environment, faults, guard, reaction, records, writers
 from jaxlin.train.checkpoint import Checkpoints
+from jaxlin.train.crash import Crash
 from jaxlin.train.faults import fault
+from jaxlin.train.goodput import Phases
+from jaxlin.train.lock import Lock
+from jaxlin.train.observe import observations
 from jaxlin.train.plan import Plan, make_plan, place_state
 from jaxlin.train.progress import Meter, Progress
 from jaxlin.train.restore import initial_params
+from jaxlin.train.resume import STRICT, Resume, newest
+from jaxlin.train.state import TrainState
 from jaxlin.train.step import make_step
 from jaxlin.train.stop import Stop
+from jaxlin.train.watchdog import Watchdog
 
 
 class Result(NamedTuple):
@@ -50,15 +58,19 @@ def train(
     devices: Sequence[Any] | None = None,
     clock: Callable[[], float] = time.monotonic,
     out: TextIOBase | None = None,
+    resume: Resume = STRICT,
 ) -> Result:
     """Trains until `steps`, from the newest checkpoint in `run` if there is one.
 
     Raises ConfigError, DataError or CheckpointError before anything is written or compiled where
-    the input is at fault, DivergedError when the loss or the gradient is not finite, PreemptedError
-    after SIGTERM or Ctrl-C.
+    the input is at fault or another process writes to `run`, CheckpointError when a checkpoint
+    cannot be saved, DivergedError when the loss or the gradient is not finite and `guard` does not
+    let the run go on, PreemptedError after SIGTERM or Ctrl-C.
     """
     # ---- What is trained on what. No array exists yet, nothing is written.
+    spent = Phases(clock)
     faults.check()
+    writers.check(asked.log)
     mesh = make(asked.mesh, devices)
     check(asked, mesh.shape)
     corpus = corpora.load(asked.data)
@@ -76,35 +88,49 @@ def train(
     held_out_batches = lambda limit: eval_batches(  # noqa: E731
         corpus.held_out, micro, cfg.context, limit, reset=cfg.data.reset
     )
-    full_windows(corpus.train, cfg.context)  # both raise DataError if there is too little
+    full_windows(
+        corpus.train, cfg.context, cfg.batch
+    )  # both raise DataError if there is too little
     next(held_out_batches(1))
 
     with ExitStack() as stack:
-        stop = stack.enter_context(Stop())
         # ---- Where it starts: own checkpoint, else another run's parameters, else the seed.
+        stop = stack.enter_context(Stop())
         progress = stack.enter_context(closing(Progress(cfg.steps, out)))
-        checkpoints = _checkpoints(run, cfg, clock)
-        start = (checkpoints.latest() or 0) if checkpoints else 0
-        if start:
-            _refuse_other_data(run, start, checkpoints.meta(start)["data"], data, cfg.steps)
+        lock = stack.enter_context(Lock(run, resume.takeover, held=jax.process_index() == 0))
+        crash = stack.enter_context(Crash(run, progress.lines))
+        found = newest(
+            run,
+            plan,
+            mesh,
+            resume,
+            lambda step, meta: _refuse_other_data(run, step, meta["data"], data, cfg.steps),
+            progress.say,
+        )
+        start = found.step if found else 0
         for line in _announcement(run, plan, mesh, corpus.description, start):
             progress.say(line)
-        if start:
-            state = checkpoints.restore(start, plan.shapes, plan.shardings(mesh))
-        elif cfg.init_from is not None:
+
+        def first_state() -> TrainState:
+            """The state before the first step."""
+            if cfg.init_from is None:
+                return place_state(plan, mesh)
             source = Path(cfg.init_from).expanduser()
-            state = place_state(plan, mesh, initial_params(source, plan, mesh))
-        else:
-            state = place_state(plan, mesh)
+            return place_state(plan, mesh, initial_params(source, plan, mesh))
+
+        state = found.state if found else first_state()
 
         # ---- What it writes.
         records.create(run, asked)
         records.write_parameters(run, plan.rows)
         records.write_json(run / records.DATA, data)
         records.add_start(run, {"step": start, **environment.describe(mesh)})
-        checkpoints = checkpoints or Checkpoints(run / records.CHECKPOINTS, cfg.checkpoint, clock)
+        crash.begin(start)
+        checkpoints = Checkpoints(
+            run / records.CHECKPOINTS, cfg.checkpoint, clock, say=progress.say
+        )
         stack.callback(checkpoints.close)
-        log = stack.enter_context(closing(records.Records(run, cfg.log.tensorboard)))
+        log = stack.enter_context(closing(records.Records(run, writers.build(run, cfg))))
         log.write("start", start, {})
         fault("start")
         meta = {"config": json.loads(to_json(cfg)), "mesh": dict(mesh.shape), "data": data}
@@ -113,44 +139,67 @@ def train(
         step = make_step(plan, mesh)
         sharding = batch_sharding(mesh)
         rows = local_rows(sharding, cfg.batch)
-        source = stack.enter_context(
-            batches(
-                corpus.train,
-                start,
-                seed=cfg.seed,
-                batch=cfg.batch,
-                context=cfg.context,
-                rows=rows,
-                reset=cfg.data.reset,
-                stop=cfg.steps,
-            )
-        )
-        meter = Meter(clock)
 
-        def report(pending: tuple[int, Any] | None) -> None:
-            """Waits for a step; stops the run if it diverged; logs it if it is its turn."""
+        def input_from(step: int, offset: int) -> Prefetch[Batch]:
+            """Batches of the steps after `step`; rewinds have passed over `offset` of them."""
+            return stack.enter_context(
+                batches(
+                    corpus.train,
+                    step + offset,
+                    seed=cfg.seed,
+                    batch=cfg.batch,
+                    context=cfg.context,
+                    rows=rows,
+                    reset=cfg.data.reset,
+                    stop=cfg.steps + offset,
+                )
+            )
+
+        def restored(step: int) -> TrainState:
+            """The state of a checkpoint of this run."""
+            return checkpoints.restore(step, plan.shapes, plan.shardings(mesh))
+
+        offset = int(state.guard.offset)
+        source, meter = input_from(start, offset), Meter(clock)
+        watchdog = stack.enter_context(Watchdog(cfg.guard, run, progress.say, crash.write))
+
+        def report(pending: tuple[int, Any] | None) -> guard.Event | None:
+            """Waits for a step; logs it if it is its turn. Says so if the run has to rewind, raises
+            DivergedError if it has to stop."""
             if pending is None:
-                return
-            done, values = pending[0], {k: float(v) for k, v in jax.device_get(pending[1]).items()}
-            _refuse_divergence(done, values, checkpoints)
+                return None
+            with spent("step"):
+                fetched = jax.device_get(pending[1])
+            done, values = pending[0], {k: float(v) for k, v in fetched.items()}
+            crash.step = done
+            watchdog.beat(done)
+            event = guard.verdict(cfg.guard, done, values)
+            if event is not None:
+                reaction.react(event, cfg.guard, checkpoints, log, progress)
+                if event.action == "rewind":
+                    return event
             if done % cfg.log.every == 0 or done in (start + 1, cfg.steps):
                 speed = meter.look(done, per_step, source.waited)
                 batch = {"batch": f"{int(values['batch']):08x}", "tokens": done * per_step}
                 log.write("train", done, {**values, **batch, **speed})
                 progress.show(done, values["loss"], speed)
+            return None
 
         def held_out(done: int) -> dict[str, Any]:
             """Evaluates the state after `done` steps."""
-            result = evaluate(
-                plan.model,
-                state.variables(),
-                held_out_batches(cfg.eval.batches),
-                cfg.loss,
-                corpus.tokenizer.token_bytes,
-                mesh,
-            )
-            fault("eval")
-            log.write("eval", done, result)
+            with watchdog.paused(), spent("eval"):
+                result = evaluate(
+                    plan.model,
+                    state.variables(),
+                    held_out_batches(cfg.eval.batches),
+                    cfg.loss,
+                    corpus.tokenizer.token_bytes,
+                    mesh,
+                )
+                fault("eval")
+                log.write("eval", done, result)
+                for kind, values in observations(plan, corpus, mesh, state.variables()):
+                    log.write(kind, done, values)
             progress.say(_evaluation(done, result))
             return result
 
@@ -162,40 +211,57 @@ def train(
         if start and evaluated_after(start) and not records.has(run, "eval", start):
             evaluation = held_out(start)  # it was told to stop right here
         if start < cfg.steps:
-            if stop.asked(start):
+            if stop.asked(start + offset):
                 raise PreemptedError(_told(stop, start, cfg.steps, run))
             progress.note("compiling the step")
             fault("compile")
-        for done in range(start + 1, cfg.steps + 1):
-            state, metrics = step(state, place(next(source), sharding, rows, cfg.batch))
-            fault("compiled" if done == start + 1 else "step")
-            report(pending)
+        done, phase = start, "compile"
+        while done < cfg.steps:
+            done += 1
+            with spent("input"):
+                batch = place(next(source), sharding, rows, cfg.batch)
+            with spent(phase):
+                state, metrics = step(state, batch)
+            fault("compiled" if phase == "compile" else "step")
+            phase = "step"
+            checkpoints.check()
+            lock.check()
+            bad = report(pending)
             pending = (done, metrics)
 
-            told, saving = stop.asked(done), done == cfg.steps or checkpoints.due(done)
+            told, saving = stop.asked(done + offset), done == cfg.steps or checkpoints.due(done)
             evaluating = evaluated_after(done) and not told
+            if (told or saving or evaluating) and not bad:
+                bad, pending = report(pending), None
+            if bad:
+                past = state.guard
+                del state  # before another one is made: two may not fit
+                with watchdog.paused():
+                    back = guard.rewind_to(checkpoints.steps(), cfg.checkpoint.every, bad.step)
+                    state = restored(back) if back else first_state()
+                    state = reaction.rewind(bad, state, past, checkpoints, log, progress)
+                source.close()
+                done, pending, offset = back, None, int(state.guard.offset)
+                source = input_from(done, offset)
+                meter.start(done, source.waited)
+                continue
             if told or saving or evaluating:
-                report(pending)
-                pending = None
                 evaluation = held_out(done) if evaluating else None
                 if told or saving:
-                    checkpoints.save(done, state, meta, evaluation and evaluation["loss"])
+                    with watchdog.paused(), spent("save"):
+                        reaction.refuse_bad_state(done, state, checkpoints)
+                        loss = evaluation["loss"] if evaluation else None
+                        checkpoints.save(done, state, meta, loss)
+                        if told or done == cfg.steps:
+                            checkpoints.wait()
+                log.write("goodput", done, {"seconds": spent.seconds()})
                 meter.start(done, source.waited)
             if told:
-                checkpoints.wait()
                 raise PreemptedError(_told(stop, done, cfg.steps, run))
 
-        checkpoints.wait()
         checkpoints.collect()
         fault("end")
         return Result(cfg.steps, evaluation)
-
-
-def _checkpoints(run: Path, cfg: RunConfig, clock: Callable[[], float]) -> Checkpoints | None:
-    """Those of a run that has begun; a new one's folder is not made before all is known to fit."""
-    if not (run / records.CHECKPOINTS).is_dir():
-        return None
-    return Checkpoints(run / records.CHECKPOINTS, cfg.checkpoint, clock)
 
 
 def _refuse_other_data(run: Path, start: int, old: Any, new: Any, steps: int) -> None:
@@ -208,17 +274,6 @@ def _refuse_other_data(run: Path, start: int, old: Any, new: Any, steps: int) ->
             f"{run}: the data is not what the run was trained on until step {start}; restore the "
             f"files, or start a new run (init_from={run} keeps the parameters). What differs, "
             f"{len(changes)} in all:\n{lines}"
-        )
-
-
-def _refuse_divergence(done: int, values: Mapping[str, float], checkpoints: Checkpoints) -> None:
-    wrong = [f"{name} {value}" for name, value in values.items() if not math.isfinite(value)]
-    if wrong:
-        good = checkpoints.latest()
-        kept = f"the last good state is step {good}" if good else "no state was saved before"
-        raise DivergedError(
-            f"step {done}: {', '.join(wrong)}; {kept} in {checkpoints.folder}. Lower optim.lr, "
-            "lengthen schedule.warmup, or set optim.clip"
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from jaxlin.config.load import from_json, to_json
 from jaxlin.config.run import RunConfig
 from jaxlin.parallel import table
 from jaxlin.train.faults import fault
+from jaxlin.train.writers import Writer, scalars
 
 CONFIG, ENVIRONMENT, METRICS, DATA = (
     "config.json",
@@ -27,17 +28,18 @@ class Records:
     """Writes to a run directory. Only one process of a run may hold one.
 
     metrics.jsonl: one line a record, {"kind": "train", "step": n, ...}, on disk when `write`
-    returns; kinds: start, train, eval, guard. TensorBoard gets the same numbers.
+    returns; kinds: start, train, eval, guard, stats, sample, goodput. The writers get the same
+    numbers and texts.
     """
 
-    def __init__(self, run: Path, tensorboard: bool = True):
+    def __init__(self, run: Path, writers: Iterable[Writer] = ()):
         self.run = run
         path = run / METRICS
         whole = not path.exists() or path.read_bytes()[-1:] in (b"", b"\n")
         self._file = path.open("a", encoding="utf-8")
         if not whole:  # the last run was killed within a line
             self._file.write("\n")
-        self._board = _board(run) if tensorboard else None
+        self._writers = list(writers)
 
     def write(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
         """Appends one record; non-finite numbers become null."""
@@ -48,16 +50,19 @@ class Records:
         fault("metrics", self._file.flush)
         self._file.write(line[half:])
         self._file.flush()
-        if self._board:
-            for name, value in values.items():
-                if isinstance(value, int | float) and record[name] is not None:
-                    self._board.add_scalar(f"{kind}/{name}", value, step)
+        numbers = dict(scalars(values, kind))
+        texts = {name: value for name, value in values.items() if isinstance(value, str)}
+        for writer in self._writers:
+            if numbers:
+                writer.scalars(step, numbers)
+            for name, text in texts.items():
+                writer.text(step, f"{kind}/{name}", text)
 
     def close(self) -> None:
         """Ends the files."""
         self._file.close()
-        if self._board:
-            self._board.close()
+        for writer in self._writers:
+            writer.close()
 
 
 def create(run: Path, cfg: RunConfig) -> None:
@@ -114,17 +119,31 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     A run that was killed and resumed wrote some steps twice: a start at step n takes back what was
     recorded after n, and a line cut off by the kill is dropped.
     """
+    return standing(written(run))
+
+
+def standing(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What is left of all written records when each start has taken back what came after it."""
     found: dict[tuple[str, int], dict[str, Any]] = {}
-    for line in (run / METRICS).read_text(encoding="utf-8").splitlines():
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
-            continue
+    for record in lines:
         if record["kind"] == "start":
             found = {key: r for key, r in found.items() if r["step"] <= record["step"]}
         else:
             found[record["kind"], record["step"]] = record
     return list(found.values())
+
+
+def written(run: Path) -> Iterator[dict[str, Any]]:
+    """All whole records in the order of writing, the starts and what they take back among them."""
+    with (run / METRICS).open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            try:
+                record = json.loads(line)
+            except ValueError:
+                continue  # cut off by a kill
+            if isinstance(record, dict) and isinstance(record.get("kind"), str):
+                if isinstance(record.get("step"), int):
+                    yield record
 
 
 def has(run: Path, kind: str, step: int) -> bool:
@@ -146,10 +165,6 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(item) for name, item in value.items()}
     return None if isinstance(value, float) and not abs(value) < float("inf") else value
-
-
-def _board(run: Path) -> Any:
-    from tensorboardX import SummaryWriter
-
-    return SummaryWriter(str(run / "tensorboard"))

@@ -75,6 +75,15 @@ def test_taps_show_every_documented_site():
         for site in SITES:
             size = (24,) if site == "ffn/ffn_hidden" else (WIDTH,)
             expected[f"blocks_0/layer_{layer}/{site}"] = (2, *model.tokens.shape, *size)
+    for layer, state, decay in ((0, (4, 8), (4,)), (1, (4, 8), ())):
+        heads = (*model.tokens.shape, 2)
+        shown = {
+            "log_decay": (*heads, *decay),
+            "output_gate": (*heads, state[1]),
+            "final_state": (2, 2, *state),
+        } | ({"write_strength": heads} if layer == 1 else {})
+        for name, shape in shown.items():
+            expected[f"blocks_0/layer_{layer}/mixer/{name}"] = (2, *shape)
     assert shapes == expected
     _, seen = jax.eval_shape(partial(watched, method="logits"), model.variables, hidden)
     assert flat(observed(seen))["logits"].shape == (*model.tokens.shape, model.config.vocab)

@@ -7,19 +7,19 @@ import pytest
 
 from jaxlin.config.errors import CheckpointError
 from jaxlin.parallel import table
-from jaxlin.train import environment, records
+from jaxlin.train import environment, records, writers
 from tests.train.helpers import SMALL, built
 
 
 def write(run, *written):
-    log = records.Records(run, tensorboard=False)
+    log = records.Records(run)
     for kind, step, values in written:
         log.write(kind, step, values)
     log.close()
 
 
 def test_a_line_is_on_disk_when_write_returns(tmp_path):
-    log = records.Records(tmp_path, tensorboard=False)
+    log = records.Records(tmp_path)
     log.write("train", 1, {"loss": 2.5})
     line = (tmp_path / "metrics.jsonl").read_text()
     assert json.loads(line) == {"kind": "train", "step": 1, "loss": 2.5} and line.endswith("\n")
@@ -54,7 +54,7 @@ def test_numbers_that_json_lacks_become_null(tmp_path):
 
 
 def test_tensorboard_gets_the_numbers(tmp_path):
-    log = records.Records(tmp_path)
+    log = records.Records(tmp_path, [writers.TensorBoard(tmp_path)])
     log.write("eval", 3, {"loss": 1.5, "by_position": [{"first": 0}]})
     log.close()
     (events,) = (tmp_path / "tensorboard").iterdir()

@@ -1,0 +1,1 @@
+"""What a trained or training model does inside."""

@@ -1,0 +1,1 @@
+"""Runs side by side: what they recorded, as a page."""
