@@ -72,7 +72,10 @@ class Checkpoints:
         return max(self.steps(), default=None)
 
     def steps(self) -> list[int]:
-        """All complete steps, oldest first; what a step holds shows when it is restored."""
+        """All complete steps, oldest first, once the last save is one of them; what a step holds
+        shows when it is restored."""
+        if self._saving:
+            self.wait()
         return steps.whole(self.folder)
 
     def due(self, step: int) -> bool:

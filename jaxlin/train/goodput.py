@@ -27,7 +27,7 @@ class Phases:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         self._clock, self._since, self._now = clock, clock(), "other"
-        self._seconds = dict.fromkeys(PHASES, 0.0)
+        self._seconds: dict[str, float] = dict.fromkeys(PHASES, 0.0)
 
     @contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
@@ -65,6 +65,8 @@ def attempts(
     """For each start of a run: the records that stand, and how many of its steps were lost."""
     own: list[Mapping[str, Any]] = []
     for record in lines:
+        if "rewound_from" in record:  # the same start, told to take another way
+            continue
         if record["kind"] == "start":
             if own:
                 yield _kept(own, record["step"])

@@ -5,6 +5,7 @@ All but `verdict` is traceable; nothing here waits for a device.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -38,7 +39,8 @@ def judge(
         metrics["loss_limit"] = limit(rule.spike, before)
     if rule.spike.action not in ("off", "log"):
         good = finite & (loss <= metrics["loss_limit"])
-    after = before.replace(
+    after = dataclasses.replace(
+        before,
         skipped=before.skipped + jnp.logical_not(good),
         in_row=jnp.where(good, 0, before.in_row + 1),
         seen=before.seen + finite,
@@ -71,8 +73,8 @@ def rewound(restored: TrainState, past: GuardState, bad: int) -> TrainState:
     offset until now, are never seen again.
     """
     offset = past.offset + (bad - restored.step)
-    guard = restored.guard.replace(offset=offset, rewinds=past.rewinds + 1)
-    return restored.replace(guard=guard)
+    guard = dataclasses.replace(restored.guard, offset=offset, rewinds=past.rewinds + 1)
+    return dataclasses.replace(restored, guard=guard)
 
 
 def rewind_to(kept: Sequence[int], every: int, bad: int) -> int:

@@ -88,9 +88,8 @@ def train(
     held_out_batches = lambda limit: eval_batches(  # noqa: E731
         corpus.held_out, micro, cfg.context, limit, reset=cfg.data.reset
     )
-    full_windows(
-        corpus.train, cfg.context, cfg.batch
-    )  # both raise DataError if there is too little
+    # Both raise DataError if there is too little.
+    full_windows(corpus.train, cfg.context, cfg.batch)
     next(held_out_batches(1))
 
     with ExitStack() as stack:

@@ -20,7 +20,7 @@ from tests.train.helpers import SMALL
 def a_run(run, reached=17, kept=(10, 15), starts=1):
     """A run of 20 steps, as far as the records and folders tell."""
     records.create(run, SMALL)
-    log = records.Records(run, tensorboard=False)
+    log = records.Records(run)
     log.write("start", 0, {})
     for step in range(1, reached + 1):
         log.write("train", step, {"loss": 5 - step / 10, "skipped": 0.0, "rewinds": 0.0})
@@ -138,7 +138,7 @@ def test_a_run_that_was_killed_before_its_first_step(tmp_path, capsys):
 
 def test_what_the_guard_did_is_told(tmp_path, capsys):
     run = a_run(tmp_path)
-    log = records.Records(run, tensorboard=False)
+    log = records.Records(run)
     log.write("train", 18, {"loss": float("nan"), "skipped": 3.0, "rewinds": 1.0})
     log.close()
     assert main(["doctor", str(run)]) == 0

@@ -160,10 +160,12 @@ def finish(run: Path, cache: Path = CACHE) -> Result:
 def result(run: Path) -> Result:
     """Reads a finished run."""
     folder, steps = run / records.CHECKPOINTS, complete(run)
-    found = records.read_metrics(run)
+    # What goodput records is time alone.
+    found = [r for r in records.read_metrics(run) if r["kind"] != "goodput"]
     keyed = {(r["kind"], r["step"]): _untimed(r) for r in found}
     assert len(keyed) == len(found), "a step is read twice"
     others = {*run.iterdir(), *folder.iterdir()} - {folder / str(step) for step in steps}
+    others.discard(run / records.CRASH)  # the history of the ends before
     names = [str(path.relative_to(run)) for path in others]
     return Result(
         steps,
