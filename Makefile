@@ -1,15 +1,18 @@
-# Two commands: `make quickstart` and `make test`. Each makes the environment that it needs.
+# Commands that need nothing but make and Python: each makes the environment that it needs.
 SHELL := /bin/sh
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test lint types clean
+.PHONY: quickstart test faults lint types clean
 
 quickstart: $(VENV)/.run
 	$(BIN)/jaxlin quickstart
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+faults: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/faults --slow -n 2 --dist worksteal
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
