@@ -4,6 +4,7 @@ It is a process of its own, which signals end as any other; it only starts soone
 `python -m jaxlin.cli.main`, which spends most of a tiny run on imports.
 """
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -34,7 +35,8 @@ class Forked:
     def send_signal(self, number: int) -> None:
         """Sends a signal unless it has ended."""
         if self.poll() is None and self._process.pid:
-            os.kill(self._process.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it ended just now
+                os.kill(self._process.pid, number)
 
     def kill(self) -> None:
         """Ends it."""
