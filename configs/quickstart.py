@@ -17,7 +17,7 @@ def quickstart() -> RunConfig:
     """
     return RunConfig(
         name="quickstart",
-        steps=800,
+        steps=720,
         batch=8,
         context=256,
         model=LM(
@@ -33,8 +33,8 @@ def quickstart() -> RunConfig:
         data=Stdlib(),
         optim=Muon(lr=2e-2, adam_lr=5e-3),
         schedule=Cosine(warmup=30),
-        checkpoint=Checkpoint(every=400),
-        eval=Eval(every=200, batches=16),
+        checkpoint=Checkpoint(every=360),
+        eval=Eval(every=240, batches=16),
         log=Log(samples=160),
     )
 
