@@ -140,6 +140,18 @@ class Checkpoints:
         self.wait()
         self._manager.close()
 
+    def __enter__(self) -> Checkpoints:
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        """Closes. A save that failed is the error, or a line if there is an error already."""
+        try:
+            self.close()
+        except CheckpointError as late:
+            if error is None:
+                raise
+            self._say(str(late))
+
     def meta(self, step: int) -> dict[str, Any]:
         """What was saved beside the state. Raises CheckpointError if it is newer or unreadable."""
         self.wait()

@@ -125,10 +125,9 @@ def train(
         records.write_json(run / records.DATA, data)
         records.add_start(run, {"step": start, **environment.describe(mesh)})
         crash.begin(start)
-        checkpoints = Checkpoints(
-            run / records.CHECKPOINTS, cfg.checkpoint, clock, say=progress.say
+        checkpoints = stack.enter_context(
+            Checkpoints(run / records.CHECKPOINTS, cfg.checkpoint, clock, say=progress.say)
         )
-        stack.callback(checkpoints.close)
         log = stack.enter_context(closing(records.Records(run, writers.build(run, cfg))))
         log.write("start", start, {})
         fault("start")

@@ -25,8 +25,15 @@ class Manager(ocp.CheckpointManager):
 
 
 def committing() -> ocp.AsyncOptions:
-    """Options with the point between the last file of a checkpoint and its renaming."""
-    return ocp.AsyncOptions(post_finalization_callback=partial(fault, "checkpoint.commit"))
+    """Options with the point between the last file of a checkpoint and its renaming.
+
+    Folders are made in the foreground: one that cannot be made in the background leaves threads
+    that wait for it, and the process with them, for twenty minutes.
+    """
+    return ocp.AsyncOptions(
+        post_finalization_callback=partial(fault, "checkpoint.commit"),
+        create_directories_asynchronously=False,
+    )
 
 
 def state_handler() -> ocp.PyTreeCheckpointHandler:

@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import subprocess
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -18,17 +19,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxlin.cli import resume
 from jaxlin.cli.main import main
-from jaxlin.config.errors import CheckpointError
+from jaxlin.cli.train import refuse_other_run
+from jaxlin.config.errors import CheckpointError, ConfigError
 from jaxlin.config.load import to_json
 from jaxlin.config.run import Checkpoint, Eval, Log
 from jaxlin.config.sources.text import Text
-from jaxlin.train import records
+from jaxlin.train import records, steps
 from jaxlin.train.checkpoint import Checkpoints
 from jaxlin.train.damage import Damaged
 from jaxlin.train.lock import LOCK, Lock
 from jaxlin.train.loop import train
-from jaxlin.train.restore import load_run
+from jaxlin.train.restore import initial_params, load_run
 from jaxlin.train.resume import STRICT, Resume, newest
 from tests.train.helpers import SMALL, assert_equal, built, host, start
 
@@ -267,17 +270,19 @@ def test_evaluation_and_init_from_verify_what_they_load(run):
     assert load_run(run).step == 4
     meta = run / "checkpoints/4/meta/metadata"
     sound = json.loads(meta.read_text())
-    for field, expected in (
-        ("opt_state", None),
-        ("params", "leaf params/.* is not what was saved"),
-    ):
+
+    def damage_first(field):
         path = next(path for path in sound["digests"] if path.startswith(field))
         _reseal(meta, {**sound, "digests": {**sound["digests"], path: "0" * 16}})
-        if expected is None:
-            assert load_run(run).step == 4
-            continue
-        with pytest.raises(Damaged, match=expected):
-            load_run(run)
+
+    damage_first("opt_state/")
+    assert load_run(run).step == 4
+    damage_first("params/")
+    with pytest.raises(Damaged, match="leaf params/.* is not what was saved"):
+        load_run(run)
+    plan, mesh, _ = built(SMALL)
+    with pytest.raises(Damaged, match="leaf params/.* is not what was saved"):
+        initial_params(run, plan, mesh)
     assert load_run(run, step=2).step == 2
 
 
@@ -486,6 +491,41 @@ def test_a_folder_that_is_removed_ends_the_run(cfg, tmp_path):
     assert not (run / "checkpoints").exists()
 
 
+def test_names_lead_nowhere_else(run, tmp_path):
+    (tmp_path / "outside").mkdir()
+    (run / "checkpoints/link").symlink_to(tmp_path / "outside")
+    for name in ("../../outside", "link", "link/../../x", str(tmp_path)):
+        with pytest.raises(CheckpointError, match="leads out of|leads nowhere"):
+            steps.inside(run / "checkpoints", name)
+    assert steps.inside(run / "checkpoints", "4") == (run / "checkpoints/4").resolve()
+
+
+def test_a_changed_config_is_shown_and_a_cast_has_to_be_allowed(run):
+    with pytest.raises(ConfigError, match=r"(?s)optim.lr: cannot.*\n  optim.lr: 0.01 -> 0.1$"):
+        resume.changed(run, ["optim.lr=0.1", "steps=30"], ("model.dtype",))
+    with pytest.raises(ConfigError, match=r"(?s)--allow-cast.*model.dtype: float32 -> bfloat16$"):
+        resume.changed(run, ["model.dtype=bfloat16"])
+    assert resume.changed(run, ["model.dtype=bfloat16"], ("model.dtype",)).model.dtype == "bfloat16"
+    other = replace(SMALL, model=replace(SMALL.model, dtype="bfloat16"))
+    with pytest.raises(ConfigError, match="model.dtype: float32 -> bfloat16"):
+        refuse_other_run(run, other)
+    refuse_other_run(run, other, ("model.dtype",))
+
+
+def test_a_failed_save_does_not_hide_the_error_that_ends_the_run(tmp_path):
+    """It is said beside it; without another error it is the error."""
+    said = []
+    for error, expected in ((KeyError, KeyError), (None, CheckpointError)):
+        folder = tmp_path / str(expected.__name__)
+        with pytest.raises(expected):
+            with Checkpoints(folder, POLICY, say=said.append) as checkpoints:
+                checkpoints.save(1, kinds(), {})
+                (folder / "1.orbax-checkpoint-tmp").rename(tmp_path / f"gone-{expected.__name__}")
+                if error:
+                    raise error
+    assert len(said) == 1 and "the last step could not be saved" in said[0]
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system of 700 kB."""
@@ -527,10 +567,13 @@ def test_a_disk_that_becomes_read_only(cfg, small_disk):
     checkpoints.save(1, {"w": jnp.ones(3)}, {})
     checkpoints.wait()
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    before = set(threading.enumerate())
     with pytest.raises(CheckpointError, match="Read-only file system"):
         checkpoints.save(2, {"w": jnp.ones(3)}, {})
         while True:
             checkpoints.check()
+    # Threads that wait for the folder of step 2 would keep the process from ending.
+    assert not [t for t in threading.enumerate() if t not in before and not t.daemon]
     checkpoints.close()
     assert checkpoints.steps() == [1]
     with pytest.raises(CheckpointError, match="run directory cannot be written.*Read-only"):
