@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -46,10 +47,13 @@ class Records:
         record = {"kind": kind, "step": step, **{k: _finite(v) for k, v in values.items()}}
         line = json.dumps(record) + "\n"
         half = len(line) // 2
-        self._file.write(line[:half])
-        fault("metrics", self._file.flush)
-        self._file.write(line[half:])
-        self._file.flush()
+        try:
+            self._file.write(line[:half])
+            fault("metrics", self._file.flush)
+            self._file.write(line[half:])
+            self._file.flush()
+        except OSError as error:
+            raise CheckpointError(f"{self.run / METRICS}: cannot be written: {error}") from error
         numbers = dict(scalars(values, kind))
         texts = {name: value for name, value in values.items() if isinstance(value, str)}
         for writer in self._writers:
@@ -60,7 +64,8 @@ class Records:
 
     def close(self) -> None:
         """Ends the files."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # all was flushed but what `write` has failed to write
+            self._file.close()
         for writer in self._writers:
             writer.close()
 
