@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 
 
 class Forked:
@@ -34,7 +35,8 @@ class Forked:
     def send_signal(self, number: int) -> None:
         """Sends a signal unless it has ended."""
         if self.poll() is None and self._process.pid:
-            os.kill(self._process.pid, number)
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(self._process.pid, number)
 
     def kill(self) -> None:
         """Ends it."""
