@@ -54,11 +54,13 @@ def storm(
     for _ in range(min(left, int(random.integers(3, 9)))):
         blow = driver.random_blow(random, tuple(POINTS), seconds)
         code, phase = driver.strike(run, blow, cache)
-        if not driver.struck(code, blow.action):
+        if not driver.struck(code, blow.action):  # it was done before
             break
         told |= code == 75
         tally.ended[phase, blow.action] += 1
-    tally.lost.extend(driver.differences(driver.finish(run, cache), whole, told))
+    else:
+        driver.finish(run, cache)
+    tally.lost.extend(driver.differences(driver.result(run), whole, told))
 
 
 def table(tally: Tally) -> str:

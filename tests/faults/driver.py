@@ -37,6 +37,7 @@ WORDS = (
     f"checkpoint.every={EVERY}",
     "checkpoint.keep=1",
 )
+ONCE = ("start", "compile", "compiled", "end")  # points that a process comes to only once
 # XLA does as little as possible: the same everywhere, and quick.
 FLAGS = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 # Files that two runs of one command have alike to the last byte.
@@ -130,7 +131,8 @@ def random_blow(random: np.random.Generator, points: tuple[str, ...], seconds: f
     action = "term" if random.random() < 0.2 else "kill"
     if random.random() < 0.5:
         return Blow(action, delay=seconds * random.random())
-    return Blow(action, str(random.choice(points)), int(random.integers(1, 5)))
+    point, count = str(random.choice(points)), int(random.integers(1, 5))
+    return Blow(action, point, 1 if point in ONCE else count)
 
 
 def struck(code: int, action: str) -> bool:

@@ -10,10 +10,9 @@ import pytest
 from jaxlin.train.checkpoint import STATE
 from jaxlin.train.faults import POINTS
 from tests.faults import driver
-from tests.faults.driver import EVERY, STEPS, Blow, Child, differences, finish, strike, torn
+from tests.faults.driver import EVERY, ONCE, STEPS, Blow, Child, differences, finish, strike, torn
 
 KILLED = -signal.SIGKILL
-ONCE = ("start", "compile", "compiled", "end")  # a process comes here only once
 
 
 def checkpoints(run):

@@ -20,8 +20,8 @@ STRETCHES = [
     (6, Mesh(data=1, tensor=2), 2),
     (8, ONE, 1),
 ]
-# Sums of float32 in another order: a loss near 6 has a last place of 5e-7.
-BOUND = 1e-5
+# Sums of float32 in another order: a loss near 6 has a last place of 5e-7. Seen: one of them.
+BOUND = 2e-6
 
 
 @pytest.fixture(scope="module")
