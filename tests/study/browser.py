@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,13 @@ class Page:
         )
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
+
+    def until(self, condition: Callable[[], bool], patience: float = 20.0) -> bool:
+        """Whether the condition comes to hold: the browser tells of things after they happened."""
+        end = time.monotonic() + patience
+        while not condition() and time.monotonic() < end:
+            self.evaluate("new Promise(done => setTimeout(done, 50))")  # hears events meanwhile
+        return condition()
 
     def screenshot(self, path: Path, whole: bool = True) -> None:
         found = self.call("Page.captureScreenshot", captureBeyondViewport=whole)
@@ -113,6 +121,7 @@ class Browser:
         end = time.monotonic() + self.patience
         while not page.problems and time.monotonic() < end and not page.evaluate(ready):
             time.sleep(0.1)
+        page.evaluate("new Promise(done => setTimeout(done, 300))")  # what is told a little later
         return page
 
     def call(self, method: str, params: dict[str, Any], session: str | None = None) -> Any:

@@ -75,14 +75,14 @@ def test_what_would_be_caught(chromium, html, tmp_path):
     broken = tmp_path / "broken.html"
     broken.write_text(page.page([]).replace("<body>", "<body><script>window.evil = 1</script>"))
     seen = chromium.open(broken)
-    assert any("Content Security Policy" in problem for problem in seen.problems)
+    assert seen.until(lambda: any("Content Security Policy" in text for text in seen.problems))
     assert seen.evaluate("window.evil === undefined")
     broken.write_text(
         "<!DOCTYPE html><div class=chart id=loss></div><script>nothing.here()</script>"
         "<img src='http://example.invalid/x.png'>"
     )
     seen = chromium.open(broken)
-    assert any("nothing is not defined" in problem for problem in seen.problems)
+    assert seen.until(lambda: any("nothing is not defined" in text for text in seen.problems))
     assert seen.evaluate(MARKS) == {"loss": 0}
-    assert any("example.invalid" in url for url in seen.requests)
+    assert seen.until(lambda: any("example.invalid" in url for url in seen.requests))
     assert "nothing.here" not in text
