@@ -103,7 +103,10 @@ def _read(path: Path) -> bytes:
 
 
 def _parse(text: bytes, path: Path) -> dict[str, Any]:
-    spec = strictjson.parse(text, f"{path}: not a tokenizer.json", DataError, MAX_FILE)
+    try:
+        spec = strictjson.parse(text, "the content", DataError, MAX_FILE)
+    except DataError as error:
+        raise _malformed(path, str(error)) from error
     if not isinstance(spec, dict) or not isinstance(spec.get("model"), dict):
         raise _malformed(path, "there is no object under 'model'")
     return spec

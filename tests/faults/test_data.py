@@ -251,7 +251,7 @@ def no_separator(spec):
 
 
 TOKENIZERS = {
-    "cut": (None, "not a tokenizer.json: is not JSON at line"),
+    "cut": (None, "not a tokenizer.json (the content: is not JSON at line"),
     "no model": (lambda spec: spec.pop("model"), "there is no object under 'model'"),
     "one id twice": (two_names_for_one_id, "is that of several tokens: ['a', 'zz']"),
     "no special": (no_separator, "no token to separate documents; looked for <|endoftext|>"),
