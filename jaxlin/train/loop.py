@@ -2,43 +2,34 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from io import TextIOBase
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 
-from jaxlin.config.errors import ConfigError, DataError, PreemptedError
+from jaxlin.config.errors import PreemptedError
 from jaxlin.config.load import to_json
 from jaxlin.config.run import RunConfig
-from jaxlin.data import corpus as corpora
-from jaxlin.data import fingerprint
 from jaxlin.data.batch import Batch
-from jaxlin.data.batches import batches, eval_batches
 from jaxlin.data.prefetch import Prefetch
-from jaxlin.data.tokenizer import model_vocab
-from jaxlin.data.windows import full_windows
-from jaxlin.evals.perplexity import evaluate
-from jaxlin.parallel.mesh import check, make
 from jaxlin.parallel.place import local_rows, place
 from jaxlin.parallel.rules import batch_sharding
-from jaxlin.train import environment, faults, guard, reaction, records, writers
+from jaxlin.train import environment, faults, guard, reaction, records, words, writers
 from jaxlin.train.checkpoint import Checkpoints
 from jaxlin.train.crash import Crash
 from jaxlin.train.faults import fault
 from jaxlin.train.goodput import Phases
+from jaxlin.train.job import make_job
 from jaxlin.train.lock import Lock
 from jaxlin.train.observe import observations
-from jaxlin.train.plan import Plan, make_plan, place_state
 from jaxlin.train.progress import Meter, Progress
-from jaxlin.train.restore import initial_params
 from jaxlin.train.resume import STRICT, Resume, newest
-from jaxlin.train.state import TrainState
 from jaxlin.train.step import make_step
 from jaxlin.train.stop import Stop
 from jaxlin.train.watchdog import Watchdog
@@ -71,26 +62,8 @@ def train(
     spent = Phases(clock)
     faults.check()
     writers.check(asked.log)
-    mesh = make(asked.mesh, devices)
-    check(asked, mesh.shape)
-    corpus = corpora.load(asked.data)
-    vocab = model_vocab(asked.model.vocab, corpus.tokenizer)
-    cfg = dataclasses.replace(asked, model=dataclasses.replace(asked.model, vocab=vocab))
-    plan = make_plan(cfg, mesh.shape)
-    data = fingerprint.of_run(
-        corpus.fingerprint,
-        context=cfg.context,
-        batch=cfg.batch,
-        seed=cfg.seed,
-        reset=cfg.data.reset,
-    )
-    per_step, micro = cfg.batch * cfg.context, cfg.batch // cfg.accumulate
-    held_out_batches = lambda limit: eval_batches(  # noqa: E731
-        corpus.held_out, micro, cfg.context, limit, reset=cfg.data.reset
-    )
-    # Both raise DataError if there is too little.
-    full_windows(corpus.train, cfg.context, cfg.batch)
-    next(held_out_batches(1))
+    job = make_job(asked, devices)
+    cfg, mesh, plan = job.cfg, job.mesh, job.plan
 
     with ExitStack() as stack:
         # ---- Where it starts: own checkpoint, else another run's parameters, else the seed.
@@ -98,31 +71,17 @@ def train(
         progress = stack.enter_context(closing(Progress(cfg.steps, out)))
         lock = stack.enter_context(Lock(run, resume.takeover, held=jax.process_index() == 0))
         crash = stack.enter_context(Crash(run, progress.lines))
-        found = newest(
-            run,
-            plan,
-            mesh,
-            resume,
-            lambda step, meta: _refuse_other_data(run, step, meta["data"], data, cfg.steps),
-            progress.say,
-        )
+        accept = partial(job.refuse_other_data, run)
+        found = newest(run, plan, mesh, resume, accept, progress.say)
         start = found.step if found else 0
-        for line in _announcement(run, plan, mesh, corpus.description, start):
+        for line in words.announcement(run, job, start):
             progress.say(line)
-
-        def first_state() -> TrainState:
-            """The state before the first step."""
-            if cfg.init_from is None:
-                return place_state(plan, mesh)
-            source = Path(cfg.init_from).expanduser()
-            return place_state(plan, mesh, initial_params(source, plan, mesh))
-
-        state = found.state if found else first_state()
+        state = found.state if found else job.first_state()
 
         # ---- What it writes.
         records.create(run, asked)
         records.write_parameters(run, plan.rows)
-        records.write_json(run / records.DATA, data)
+        records.write_json(run / records.DATA, job.data)
         records.add_start(run, {"step": start, **environment.describe(mesh)})
         crash.begin(start)
         checkpoints = stack.enter_context(
@@ -131,7 +90,7 @@ def train(
         log = stack.enter_context(closing(records.Records(run, writers.build(run, cfg))))
         log.write("start", start, {})
         fault("start")
-        meta = {"config": json.loads(to_json(cfg)), "mesh": dict(mesh.shape), "data": data}
+        meta = {"config": json.loads(to_json(cfg)), "mesh": dict(mesh.shape), "data": job.data}
 
         # ---- What a step, its input and its report are.
         step = make_step(plan, mesh)
@@ -139,25 +98,9 @@ def train(
         rows = local_rows(sharding, cfg.batch)
 
         def input_from(step: int, offset: int) -> Prefetch[Batch]:
-            """Batches of the steps after `step`; rewinds have passed over `offset` of them."""
-            return stack.enter_context(
-                batches(
-                    corpus.train,
-                    step + offset,
-                    seed=cfg.seed,
-                    batch=cfg.batch,
-                    context=cfg.context,
-                    rows=rows,
-                    reset=cfg.data.reset,
-                    stop=cfg.steps + offset,
-                )
-            )
+            return stack.enter_context(job.batches_after(step, offset, rows))
 
-        def restored(step: int) -> TrainState:
-            """The state of a checkpoint of this run."""
-            return checkpoints.restore(step, plan.shapes, plan.shardings(mesh))
-
-        offset = int(state.guard.offset)
+        offset, per_step = int(state.guard.offset), cfg.batch * cfg.context
         source, meter = input_from(start, offset), Meter(clock)
         watchdog = stack.enter_context(Watchdog(cfg.guard, run, progress.say, crash.write))
 
@@ -186,19 +129,12 @@ def train(
         def held_out(done: int) -> dict[str, Any]:
             """Evaluates the state after `done` steps."""
             with watchdog.paused(), spent("eval"):
-                result = evaluate(
-                    plan.model,
-                    state.variables(),
-                    held_out_batches(cfg.eval.batches),
-                    cfg.loss,
-                    corpus.tokenizer.token_bytes,
-                    mesh,
-                )
+                result = job.evaluate(state.variables())
                 fault("eval")
                 log.write("eval", done, result)
-                for kind, values in observations(plan, corpus, mesh, state.variables()):
+                for kind, values in observations(plan, job.corpus, mesh, state.variables()):
                     log.write(kind, done, values)
-            progress.say(_evaluation(done, result))
+            progress.say(words.evaluation(done, result))
             return result
 
         def evaluated_after(done: int) -> bool:
@@ -210,7 +146,7 @@ def train(
             evaluation = held_out(start)  # it was told to stop right here
         if start < cfg.steps:
             if stop.asked(start + offset):
-                raise PreemptedError(_told(stop, start, cfg.steps, run))
+                raise PreemptedError(words.told(stop, start, cfg.steps, run))
             progress.note("compiling the step")
             fault("compile")
         done, phase = start, "compile"
@@ -236,7 +172,10 @@ def train(
                 del state  # before another one is made: two may not fit
                 with watchdog.paused():
                     back = guard.rewind_to(checkpoints.steps(), cfg.checkpoint.every, bad.step)
-                    state = restored(back) if back else first_state()
+                    if back:
+                        state = checkpoints.restore(back, plan.shapes, plan.shardings(mesh))
+                    else:
+                        state = job.first_state()
                     state = reaction.rewind(bad, state, past, checkpoints, log, progress)
                 source.close()
                 done, pending, offset = back, None, int(state.guard.offset)
@@ -255,57 +194,8 @@ def train(
                 log.write("goodput", done, {"seconds": spent.seconds()})
                 meter.start(done, source.waited)
             if told:
-                raise PreemptedError(_told(stop, done, cfg.steps, run))
+                raise PreemptedError(words.told(stop, done, cfg.steps, run))
 
         checkpoints.collect()
         fault("end")
         return Result(cfg.steps, evaluation)
-
-
-def _refuse_other_data(run: Path, start: int, old: Any, new: Any, steps: int) -> None:
-    if start > steps:
-        raise ConfigError(f"steps: {steps} is below step {start}, which {run} has already reached")
-    changes = fingerprint.difference(old, new)
-    if changes:
-        lines = "\n".join(f"  {path}: {before!r} -> {now!r}" for path, before, now in changes[:20])
-        raise DataError(
-            f"{run}: the data is not what the run was trained on until step {start}; restore the "
-            f"files, or start a new run (init_from={run} keeps the parameters). What differs, "
-            f"{len(changes)} in all:\n{lines}"
-        )
-
-
-def _told(stop: Stop, done: int, steps: int, run: Path) -> str:
-    who = stop.signal.name if stop.signal else "a signal to one of the processes"
-    saved = "saved" if done else "nothing to save yet at"
-    return (
-        f"told to stop by {who}: {saved} step {done} of {steps} in {run}; the same command, or "
-        f"`jaxlin resume {run}`, goes on from there"
-    )
-
-
-def _announcement(
-    run: Path, plan: Plan, mesh: jax.sharding.Mesh, data: str, start: int
-) -> list[str]:
-    cfg = plan.cfg
-    count = sum(row.count for row in plan.rows)
-    trained = sum(row.count for row in plan.rows if row.optimizer != "frozen")
-    shape = ", ".join(f"{axis} {size}" for axis, size in mesh.shape.items() if size > 1)
-    kind = mesh.devices.flat[0].device_kind
-    tokens = cfg.batch * cfg.context
-    begin = "step 0, " + (f"parameters of {cfg.init_from}" if cfg.init_from else "from the seed")
-    return [
-        f"run     {run}",
-        f"model   {count:,} parameters" + ("" if trained == count else f", {trained:,} trained"),
-        f"mesh    {mesh.devices.size} x {kind}" + (f": {shape}" if shape else ""),
-        f"data    {data}",
-        f"steps   {cfg.steps:,} of {cfg.batch} x {cfg.context} = {tokens:,} tokens",
-        f"start   {f'checkpoint of step {start}' if start else begin}",
-    ]
-
-
-def _evaluation(done: int, result: Mapping[str, Any]) -> str:
-    text = f"step {done}  held-out loss {result['loss']:.4f}"
-    if result.get("bits_per_byte") is not None:
-        text += f"  {result['bits_per_byte']:.4f} bits per byte"
-    return text

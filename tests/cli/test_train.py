@@ -12,19 +12,7 @@ from jaxlin.config.errors import ConfigError
 from jaxlin.config.load import override, to_json
 from jaxlin.config.presets import preset
 from jaxlin.train import records
-
-SMALL = [
-    "tiny",
-    "steps=2",
-    "schedule.warmup=1",
-    "model.layers=1",
-    "model.pattern=full",
-    "model.width=16",
-    "data.held_out=0.3",
-    "eval.batches=1",
-    "mesh.data=1",
-    "mesh.allow_unused_devices=true",
-]
+from tests.cli.tiny import TINY as SMALL
 
 
 @pytest.fixture(scope="module")

@@ -6,20 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from jaxlin.cli.main import main
-
-# As in tests/cli/test_train.py, so that compiled steps are shared.
-TINY = [
-    "tiny",
-    "steps=2",
-    "schedule.warmup=1",
-    "model.layers=1",
-    "model.pattern=full",
-    "model.width=16",
-    "data.held_out=0.3",
-    "eval.batches=1",
-    "mesh.data=1",
-    "mesh.allow_unused_devices=true",
-]
+from tests.cli.tiny import TINY as TINY
 
 
 def listing(folder: Path) -> dict[str, bytes | str]:

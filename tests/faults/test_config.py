@@ -18,7 +18,7 @@ def no_plan(monkeypatch):
     def fail(*_, **__):
         raise AssertionError("it was planned")
 
-    monkeypatch.setattr("jaxlin.train.loop.make_plan", fail)
+    monkeypatch.setattr("jaxlin.train.job.make_plan", fail)
 
 
 def test_the_plan_would_be_noticed(no_plan, tmp_path, capsys):

@@ -20,13 +20,14 @@ from jaxlin.config.run import Checkpoint, Eval, Log
 from jaxlin.config.sources.text import Text
 from jaxlin.data import corpus as corpora
 from jaxlin.data.batches import Sampler
+from jaxlin.parallel.mesh import make
 from jaxlin.train import loop, reaction, records
 from jaxlin.train.checkpoint import Checkpoints
 from jaxlin.train.loop import train
 from jaxlin.train.plan import make_plan
 from jaxlin.train.restore import load_run
 from jaxlin.train.step import make_step
-from tests.train.helpers import SMALL, assert_equal, host, put, start
+from tests.train.helpers import SMALL, At, assert_equal, host, put, start
 
 
 @pytest.fixture(scope="module")
@@ -88,20 +89,6 @@ def fit(cfg, run, out=None):
     return train(cfg, run, out=out or io.StringIO())
 
 
-class At(io.StringIO):
-    """Does something when a step is shown, once."""
-
-    def __init__(self, step, act):
-        super().__init__()
-        self.step, self.act = step, act
-
-    def write(self, text):
-        if text.startswith(f"step {self.step}/"):
-            self.step = None
-            self.act()
-        return super().write(text)
-
-
 class Killed(Exception):
     pass
 
@@ -123,7 +110,7 @@ def losses(run):
 
 
 def state_at(run, cfg, step):
-    mesh = loop.make(cfg.mesh)
+    mesh = make(cfg.mesh)
     plan = make_plan(cfg, mesh.shape)
     checkpoints = Checkpoints(run / "checkpoints", Checkpoint(), write=False)
     return checkpoints.restore(step, plan.shapes, plan.shardings(mesh))
@@ -131,7 +118,7 @@ def state_at(run, cfg, step):
 
 def trained_on(cfg, numbers):
     """The parameters after one step on each of the batches with these numbers: the oracle."""
-    mesh = loop.make(cfg.mesh)
+    mesh = make(cfg.mesh)
     step, state = compiled(replace(cfg, guard=Guard()), mesh), start(cfg)
     stream = corpora.load(cfg.data).train
     sampler = Sampler(stream, seed=cfg.seed, batch=cfg.batch, context=cfg.context)
@@ -263,6 +250,24 @@ def test_too_many_rewinds_stop(cfg, poison, tmp_path):
     with pytest.raises(DivergedError, match=r"after 2 rewinds \(guard.max_rewinds is 2\)"):
         fit(guarded(cfg, nonfinite="rewind", max_rewinds=2), tmp_path)
     assert records.checkpoint_steps(tmp_path) == [4]
+
+
+def test_a_spike_stops_or_rewinds_the_run(cfg, tmp_path):
+    """C16: at the step at which a rule that only logs sees the first one."""
+    cfg = replace(cfg, optim=AdamW(lr=1e-5))  # slow enough for losses to go up and down
+
+    def watched(action):
+        spike = Spike(action=action, window=2, sigmas=1e-6)  # fires on noise
+        return guarded(cfg, spike=spike, max_rewinds=1), tmp_path / action
+
+    assert fit(*watched("log")).step == 8
+    first = min(of_kind(tmp_path / "log", "guard"))
+    with pytest.raises(DivergedError, match=rf"step {first}: loss .* is above .*good step is"):
+        fit(*watched("stop"))
+    with pytest.raises(DivergedError, match="guard.max_rewinds is 1"):
+        fit(*watched("rewind"))
+    lines = map(json.loads, (tmp_path / "rewind/metrics.jsonl").read_text().splitlines())
+    assert [r.get("rewound_from") for r in lines if r["kind"] == "start"] == [None, first]
 
 
 def test_a_logged_spike_changes_no_bit(cfg, tmp_path):

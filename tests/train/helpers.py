@@ -1,6 +1,7 @@
 """A model of a few thousand parameters, random batches, and compiled steps shared by the tests."""
 
 import functools
+import io
 from dataclasses import replace
 
 import jax
@@ -112,3 +113,17 @@ def with_mesh(**sizes):
 def snapshot(tree):
     """A copy that outlives donation."""
     return jax.tree.map(lambda a: np.asarray(a).copy(), tree)
+
+
+class At(io.StringIO):
+    """Does something when a step is shown, once."""
+
+    def __init__(self, step, act):
+        super().__init__()
+        self.step, self.act = step, act
+
+    def write(self, text):
+        if text.startswith(f"step {self.step}/"):
+            self.step = None
+            self.act()
+        return super().write(text)

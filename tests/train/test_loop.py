@@ -25,7 +25,7 @@ from jaxlin.train import records
 from jaxlin.train.checkpoint import Checkpoints
 from jaxlin.train.loop import train
 from jaxlin.train.restore import load_run
-from tests.train.helpers import SMALL, assert_equal
+from tests.train.helpers import SMALL, At, assert_equal
 
 WORDS = "the state of a linear model forgets what a softmax model keeps in its cache".split()
 
@@ -58,19 +58,6 @@ def whole(cfg, tmp_path_factory):
     """An uninterrupted run."""
     run = tmp_path_factory.mktemp("whole")
     return run, train(cfg, run, out=io.StringIO())
-
-
-class Telltale(io.StringIO):
-    """Sends a signal to this process when a step is shown."""
-
-    def __init__(self, step, number):
-        super().__init__()
-        self.step, self.number = step, number
-
-    def write(self, text):
-        if text.startswith(f"step {self.step}/"):
-            os.kill(os.getpid(), self.number)
-        return super().write(text)
 
 
 def losses(run, kind="train"):
@@ -111,7 +98,7 @@ def test_told_to_stop_it_saves_and_the_same_command_ends_bitwise_alike(
 ):
     before = signal.getsignal(number)
     with pytest.raises(PreemptedError, match=rf"{number.name}.*saved step \d of 6"):
-        train(cfg, tmp_path, out=Telltale(2, number))
+        train(cfg, tmp_path, out=At(2, lambda: os.kill(os.getpid(), number)))
     assert signal.getsignal(number) is before
     (stopped,) = final(tmp_path)[0]
     assert stopped in (3, 4) and losses(tmp_path).keys() == set(range(1, stopped + 1))

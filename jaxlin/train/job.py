@@ -1,0 +1,105 @@
+"""What is trained on what: config, mesh, plan and text, before any array exists."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxlin.config.errors import ConfigError, DataError
+from jaxlin.config.run import RunConfig
+from jaxlin.data import corpus as corpora
+from jaxlin.data import fingerprint
+from jaxlin.data.batch import Batch
+from jaxlin.data.batches import batches, eval_batches
+from jaxlin.data.corpus import Corpus
+from jaxlin.data.prefetch import Prefetch
+from jaxlin.data.tokenizer import model_vocab
+from jaxlin.data.windows import full_windows
+from jaxlin.evals.perplexity import evaluate
+from jaxlin.parallel.mesh import check, make
+from jaxlin.train.plan import Plan, make_plan, place_state
+from jaxlin.train.restore import initial_params
+from jaxlin.train.state import TrainState
+
+
+class Job(NamedTuple):
+    """`cfg` has its vocabulary filled in; `data` is the fingerprint of everything read."""
+
+    cfg: RunConfig
+    mesh: jax.sharding.Mesh
+    plan: Plan
+    corpus: Corpus
+    data: dict[str, Any]
+
+    def first_state(self) -> TrainState:
+        """The state before the first step: another run's parameters, or the seed's."""
+        if self.cfg.init_from is None:
+            return place_state(self.plan, self.mesh)
+        source = Path(self.cfg.init_from).expanduser()
+        return place_state(self.plan, self.mesh, initial_params(source, self.plan, self.mesh))
+
+    def batches_after(self, step: int, offset: int, rows: slice) -> Prefetch[Batch]:
+        """Rows of the batches of the steps after `step`; rewinds have passed over `offset`."""
+        cfg = self.cfg
+        return batches(
+            self.corpus.train,
+            step + offset,
+            seed=cfg.seed,
+            batch=cfg.batch,
+            context=cfg.context,
+            rows=rows,
+            reset=cfg.data.reset,
+            stop=cfg.steps + offset,
+        )
+
+    def held_out(self, limit: int | None) -> Iterator[Batch]:
+        """The held-out batches, at most `limit`, of the size of a micro-batch."""
+        cfg = self.cfg
+        micro = cfg.batch // cfg.accumulate
+        return eval_batches(self.corpus.held_out, micro, cfg.context, limit, reset=cfg.data.reset)
+
+    def evaluate(self, variables: Any) -> dict[str, Any]:
+        """The held-out loss of a model."""
+        cfg, text = self.cfg, self.held_out(self.cfg.eval.batches)
+        sizes = self.corpus.tokenizer.token_bytes
+        return evaluate(self.plan.model, variables, text, cfg.loss, sizes, self.mesh)
+
+    def refuse_other_data(self, run: Path, step: int, meta: dict[str, Any]) -> None:
+        """Raises unless a checkpoint of `step` with this `meta` can be gone on from."""
+        if step > self.cfg.steps:
+            raise ConfigError(
+                f"steps: {self.cfg.steps} is below step {step}, which {run} has already reached"
+            )
+        changes = fingerprint.difference(meta["data"], self.data)
+        if changes:
+            lines = "\n".join(f"  {path}: {a!r} -> {b!r}" for path, a, b in changes[:20])
+            raise DataError(
+                f"{run}: the data is not what the run was trained on until step {step}; restore "
+                f"the files, or start a new run (init_from={run} keeps the parameters). What "
+                f"differs, {len(changes)} in all:\n{lines}"
+            )
+
+
+def make_job(asked: RunConfig, devices: Sequence[Any] | None = None) -> Job:
+    """The job of a config. Raises ConfigError or DataError where it cannot be done."""
+    mesh = make(asked.mesh, devices)
+    check(asked, mesh.shape)
+    corpus = corpora.load(asked.data)
+    vocab = model_vocab(asked.model.vocab, corpus.tokenizer)
+    cfg = dataclasses.replace(asked, model=dataclasses.replace(asked.model, vocab=vocab))
+    data = fingerprint.of_run(
+        corpus.fingerprint,
+        context=cfg.context,
+        batch=cfg.batch,
+        seed=cfg.seed,
+        reset=cfg.data.reset,
+    )
+    job = Job(cfg, mesh, make_plan(cfg, mesh.shape), corpus, data)
+    # Both raise DataError if there is too little.
+    full_windows(corpus.train, cfg.context, cfg.batch)
+    next(job.held_out(1))
+    return job
