@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import kernels_pallas as kp
 from tests.conformance.ops import (
     OPS,
     Case,
@@ -142,21 +141,6 @@ def test_without_options_and_with_a_scale(name: str, form: str) -> None:
     if name != "linear_recurrence":
         twice = evaluate(case, scale=2 * 5**-0.5)
         assert_close(twice, {"outputs": 2 * wanted["outputs"], "state": wanted["state"]}, BOUND64)
-
-
-@pytest.mark.parametrize("name", OPS)
-def test_explain_tells_what_the_call_does(name: str) -> None:
-    op = OPS[name]
-    case = make_case(name, op.forms[-1], 4)
-    first = jnp.asarray(next(iter(case.arrays.values())), jnp.float32)
-    for missing in ("pallas_tpu", "pallas_gpu", "cuda"):
-        with pytest.raises(kp.ImplementationError, match=f"{missing}.*reference, xla"):
-            evaluate(case, np.float32, implementation=missing)
-        with pytest.raises(kp.ImplementationError, match=f"{missing}.*reference, xla"):
-            kp.explain(op.run, first, implementation=missing)
-    assert kp.explain(op.run, first).implementation == "xla"
-    assert kp.explain(name, first[:, :1]).implementation == "reference"
-    assert "not pallas_tpu" in str(kp.explain(name, first))
 
 
 def test_the_comparison_sees_what_is_not_finite() -> None:

@@ -36,7 +36,7 @@ WRONG_CHANNELS = {
     "log_decay": (jnp.zeros((2, 6, 4)), r"log_decay \[b t d\] .*\(2, 6, 4\); wanted \(2, 6, 3\)"),
     "initial_state": (jnp.zeros((2, 4)), r"initial_state \[b d\] .*wanted \(2, 3\)"),
     "segment_ids": (jnp.zeros((2, 7), int), r"segment_ids .*\(2, 7\); wanted \(2, 6\)"),
-    "chunk_size": (0, r"chunk_size 0"),
+    "chunk_size": (0, r"chunk_size is 0; wanted a power of two"),
 }
 MISTAKES = [(op, name, *WRONG[name]) for op in ("linear_attention", "delta_rule") for name in WRONG]
 MISTAKES += [("linear_recurrence", name, *mistake) for name, mistake in WRONG_CHANNELS.items()]
