@@ -107,7 +107,7 @@ class Costs:
         generation(chip)
         with tracing_for(chip):
             traced = jax.jit(f).trace(*specs)
-            text = traced.lower(lowering_platforms=("tpu",)).as_text(debug_info=True)
+            text = named(traced.lower(lowering_platforms=("tpu",)).as_text())
         calls = pallas_calls(traced.jaxpr)
         absent = set(kernels or ()) - {call.name for call in calls}
         if absent:
@@ -175,6 +175,18 @@ class Costs:
 
     def log(self) -> str:
         return (Path(self.folder.name) / "log").read_text()[-2000:]
+
+
+def named(text: str) -> str:
+    """StableHLO text whose kernels are called by their names alone in the compiled program.
+
+    XLA names an instruction by its location, of which jax makes transpose(jvp(NAME)) and the like.
+    """
+    lines = []
+    for line in text.splitlines():
+        call = re.search(r'custom_call @tpu_custom_call\(.*kernel_name = "([^"]+)"', line)
+        lines.append(f'{line} loc("jit(f)/{call[1]}/pallas_call")' if call else line)
+    return "\n".join(lines)
 
 
 def pair(calls: list[Call], programs: dict[str, Any]) -> list[tuple[Call, dict[str, Any]]]:
