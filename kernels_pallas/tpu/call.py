@@ -8,7 +8,6 @@ visits a group twice: from its state it recomputes those before the chunks, then
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax

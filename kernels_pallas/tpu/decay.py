@@ -92,9 +92,7 @@ class NoDecay:
 class HeadDecay:
     """One log decay a token: g [h, 1, c], along the lanes; upto, after [c, c]: `patterns`."""
 
-    def __init__(
-        self, prod: Products, g: Float[Array, "h 1 c"], upto: Array, after: Array
-    ) -> None:
+    def __init__(self, prod: Products, g: Float[Array, "h 1 c"], upto: Array, after: Array) -> None:
         self.prod, self.upto, self.after = prod, upto, after
         h, _, c = g.shape
         self.shape = (h, c, c)

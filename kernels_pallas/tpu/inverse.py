@@ -21,9 +21,7 @@ from kernels_pallas.tpu.rows import (
 )
 
 
-def unit_lower_inverse(
-    lower: Float[Array, "h c c"], prod: Products
-) -> Float[Array, "h c c"]:
+def unit_lower_inverse(lower: Float[Array, "h c c"], prod: Products) -> Float[Array, "h c c"]:
     """(I + lower)^-1 for strictly lower triangular `lower`; float32, whatever the inputs were.
 
     Beside bfloat16 inputs its products take three passes (error of the inverse 1e-5; one pass

@@ -61,7 +61,9 @@ def descend(
     for level in reversed(range(SMALL, len(levels))):
         totals, since, to_end = _part(totals, since, to_end, levels[level], 1 << level)
     shape = tiles(since).shape
-    total = jnp.concatenate([jnp.broadcast_to(x, (*x.shape[:1], 8, *x.shape[2:])) for x in totals], 1)
+    total = jnp.concatenate(
+        [jnp.broadcast_to(x, (*x.shape[:1], 8, *x.shape[2:])) for x in totals], 1
+    )
     total, since, to_end = tiles(total), tiles(since), tiles(to_end)
     for level in reversed(range(SMALL)):
         later = later_in_tile(shape, level)
