@@ -51,25 +51,28 @@ Where = Callable[..., tuple[Any, Any, Any]]
 
 
 def run_forward(
-    cut: Cut, tokens: Tokens, initial: Float[Array, "b h v k"]
-) -> tuple[Array, Array, Array]:
-    """Outputs [b, h, t, v], the final state and the state before each group [b, h, groups, v, k]."""
+    cut: Cut, tokens: Tokens, initial: Float[Array, "b h v k"], keep: bool
+) -> tuple[Array, ...]:
+    """Outputs [b, h, t, v] and the final state; with `keep` also the state before each group
+    [b, h, groups, v, k], for the backward pass."""
     b, h, t, _ = tokens.q.shape
     sums = _patterns(tokens, cut.rows)
 
     def where(b: Any, h: Any, g: Any, j: Any) -> tuple[Any, Any, Any]:
         return b, h, g * cut.chunks + j
 
-    def kernel(tokens: Tokens, sums: Any, initial: Any, out: Any, state: Any, before: Any) -> None:
+    def kernel(tokens: Tokens, sums: Any, initial: Any, out: Any, state: Any, *before: Any) -> None:
         prod = Products(cut.short)
 
         @pl.when((pl.program_id(2) == 0) & (pl.program_id(3) == 0))
         def _start() -> None:
             state[0] = initial[0]
 
-        @pl.when(pl.program_id(3) == 0)
-        def _checkpoint() -> None:
-            before[0, :, 0] = state[0]
+        if keep:
+
+            @pl.when(pl.program_id(3) == 0)
+            def _keep() -> None:
+                before[0][0, :, 0] = state[0]
 
         chunk = _read(prod, tokens, sums)
         entering = state[0]
@@ -79,20 +82,19 @@ def run_forward(
         state[0] = rule.advance(prod, chunk, entering, found.new)
 
     states = (*initial.shape[:2], cut.groups, *initial.shape[2:])
+    group = _group_spec(cut, states, lambda b, h, g, j: g)
+    outputs = [
+        (_spec(cut, tokens.v, where), _like(tokens.v)),
+        (_state_spec(cut, initial), _like(initial)),
+        (group, _like(initial, states)),
+    ]
+    specs, shapes = zip(*outputs[: 3 if keep else 2], strict=True)
     return pl.pallas_call(
         kernel,
         grid=(b, h // cut.heads, cut.groups, cut.chunks),
         in_specs=[_specs(cut, tokens, where), _whole(sums), _state_spec(cut, initial)],
-        out_specs=[
-            _spec(cut, tokens.v, where),
-            _state_spec(cut, initial),
-            _group_spec(cut, states, lambda b, h, g, j: g),
-        ],
-        out_shape=[
-            _like(tokens.v),
-            _like(initial),
-            _like(initial, states),
-        ],
+        out_specs=specs,
+        out_shape=shapes,
         compiler_params=_params(cut, 2),
         interpret=cut.interpret,
         name=_name("forward", tokens),
