@@ -19,6 +19,7 @@ from jaxtyping import Array, Float
 from kernels_pallas import tables
 from kernels_pallas.call import Call
 from kernels_pallas.chip import Chip
+from kernels_pallas.tpu import plan
 
 EIGHT = 8
 ROWS, LANES = 512, 512
@@ -38,13 +39,9 @@ class Cut(NamedTuple):
 
 def refusal(call: Call, chip: Chip) -> str:
     """Why the kernel cannot run; "" where it can."""
-    if chip.platform != "tpu":
-        return f"it runs on TPU, and this is {chip.kind}"
-    if chip.kind in ("TPU v2", "TPU v3", "TPU v4"):
-        return f"it needs TPU v5e or later, and this is {chip.kind}"
-    if call.dtype not in ("bfloat16", "float32"):
-        return f"TPU kernels take bfloat16 and float32, not {call.dtype}"
-    return ""
+    if call.dtype == "float16":
+        return "it takes bfloat16 and float32, not float16"
+    return plan.refusal(call._replace(k=1, v=1), chip)  # any number of channels fits
 
 
 def run(

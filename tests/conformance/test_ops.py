@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 
 from tests.conformance.ops import (
+    KERNELS,
     OPS,
+    PLAIN,
     Case,
     Dims,
     assert_close,
+    each,
     errors,
     evaluate,
     exact,
@@ -27,9 +30,11 @@ FORMS = [(name, form) for name, op in OPS.items() for form in op.forms]
 GATED = [(name, form) for name, form in FORMS if form != "none"]
 # The two ways through the chunked forms: one decay a head, and one a key or channel.
 WAYS = [(name, form) for name, form in FORMS if form in ("head", "key", "channel")]
-IMPLEMENTATIONS = ("reference", "xla")
+LAST = [(name, op.forms[-1]) for name, op in OPS.items()]
+EVERYTHING = each(FORMS, *PLAIN, *KERNELS)
 
-
+slow = pytest.mark.slow
+WIDE = Dims(2, 2, 64, 256)
 BOTH = {np.float32: BOUND32, np.float64: BOUND64}
 # One shape for many tests, which then share what is compiled for it. Documents end inside a
 # chunk, on its border, and after one token.
@@ -37,7 +42,10 @@ T, STARTS, CHUNK = 65, (5, 16, 17, 40), 16
 
 
 def check(case: Case, implementation: str, bounds: dict = BOTH, **options) -> None:
+    """Against the recurrence in float64; kernels have no float64."""
     wanted = exact(case)
+    if implementation in KERNELS:
+        bounds = {np.float32: BOUND32}
     for dtype, bound in bounds.items():
         found = evaluate(case, dtype, implementation=implementation, **options)
         assert_close(found, wanted, bound)
@@ -59,14 +67,20 @@ def test_lengths(name: str, form: str, t: int) -> None:
     check(make_case(name, form, t), "xla", {np.float64: BOUND64})
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "form"), FORMS)
-def test_a_long_sequence(name: str, form: str) -> None:
-    check(make_case(name, form, 1000, starts=(3, 512, 700)), "xla")
+@pytest.mark.parametrize("t", [15, 200, *(pytest.param(t, marks=slow) for t in (1, 16, 63, 64))])
+@pytest.mark.parametrize(("name", "form", "implementation"), each(WAYS, *KERNELS))
+def test_lengths_in_kernels(name: str, form: str, implementation: str, t: int) -> None:
+    """Without documents, and with blocks as the kernel chooses them."""
+    check(make_case(name, form, t), implementation)
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-@pytest.mark.parametrize(("name", "form"), FORMS)
+@slow
+@pytest.mark.parametrize(("name", "form", "implementation"), each(FORMS, "xla", *KERNELS))
+def test_a_long_sequence(name: str, form: str, implementation: str) -> None:
+    check(make_case(name, form, 1000, starts=(3, 512, 700)), implementation)
+
+
+@pytest.mark.parametrize(("name", "form", "implementation"), EVERYTHING)
 def test_forms_of_decay_with_documents(name: str, form: str, implementation: str) -> None:
     check(make_case(name, form, T, starts=STARTS), implementation, chunk_size=CHUNK)
 
@@ -76,6 +90,15 @@ def test_forms_of_decay_with_documents(name: str, form: str, implementation: str
 def test_chunk_sizes(name: str, form: str, chunk: int) -> None:
     case = make_case(name, form, 19, starts=(7,))
     check(case, "xla", {np.float64: BOUND64}, chunk_size=chunk)
+
+
+@pytest.mark.parametrize(
+    "dims", (Dims(1, 3, 1, 7), *(pytest.param(d, marks=slow) for d in (Dims(1, 1, 130, 70), WIDE)))
+)
+@pytest.mark.parametrize(("name", "form", "implementation"), each(WAYS, *KERNELS))
+def test_sizes_in_kernels(name: str, form: str, implementation: str, dims: Dims) -> None:
+    """Of one register and of several, full and not."""
+    check(make_case(name, form, 40, dims=dims), implementation, chunk_size=16)
 
 
 @pytest.mark.parametrize("dims", (Dims(1, 1, 1, 1), Dims(1, 3, 1, 7), Dims(3, 1, 9, 2)))
@@ -93,9 +116,8 @@ SPECIAL = {
 }
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @pytest.mark.parametrize("special", SPECIAL)
-@pytest.mark.parametrize(("name", "form"), GATED)
+@pytest.mark.parametrize(("name", "form", "implementation"), each(GATED, *PLAIN, *KERNELS))
 def test_extreme_gates(name: str, form: str, special: str, implementation: str) -> None:
     case = make_case(name, form, T, starts=STARTS, **SPECIAL[special])
     check(case, implementation, chunk_size=CHUNK)
@@ -113,14 +135,18 @@ KEYS = {
 
 
 @pytest.mark.parametrize("keys", KEYS)
-@pytest.mark.parametrize(("name", "form"), [way for way in WAYS if way[1] != "channel"])
-def test_keys(name: str, form: str, keys: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "form", "implementation"),
+    each([way for way in WAYS if way[1] != "channel"], "xla", *KERNELS),
+)
+def test_keys(name: str, form: str, implementation: str, keys: str) -> None:
     case = make_case(name, form, T, starts=(40,), **KEYS[keys])
-    check(case, "xla", chunk_size=CHUNK)
+    check(case, implementation, chunk_size=CHUNK)
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-@pytest.mark.parametrize(("name", "form"), FORMS)
+@pytest.mark.parametrize(
+    ("name", "form", "implementation"), each(FORMS, *PLAIN) + each(WAYS, *KERNELS)
+)
 def test_bfloat16(name: str, form: str, implementation: str) -> None:
     case = make_case(name, form, T, dtype=jnp.bfloat16, starts=STARTS)
     found = evaluate(case, jnp.bfloat16, implementation=implementation, chunk_size=CHUNK)
