@@ -54,16 +54,8 @@ def run(
     interpret: Any,
 ) -> tuple[Float[Array, "b t d"], Float[Array, "b d"]]:
     """All h in x's dtype, and the last one. Raises ValueError if chunk_size does not fit."""
-    x, log_decay, resets = tokens
     rows, lanes, _ = _blocks(call, chip, chunk_size)
-    if resets is not None:
-        log_decay = jnp.where(resets[..., None], RESET, log_decay)
-    # Added tokens keep h, added channels are zero.
-    widths = ((0, 0), (0, -call.t % rows), (0, -call.k % lanes))
-    x, log_decay = jnp.pad(x, widths), jnp.pad(log_decay, widths)
-    start = jnp.pad(initial_state, (widths[0], widths[2]))[:, None]
-    h, final = _recurrence(Cut(rows, lanes, interpret), x, log_decay, start)
-    return h[:, : call.t, : call.k], final[:, 0, : call.k]
+    return _recurrence(Cut(rows, lanes, interpret), *tokens, initial_state)
 
 
 def plan_words(call: Call, chip: Chip, chunk_size: int | None) -> str:
@@ -105,22 +97,47 @@ def _lanes(d: int, most: int) -> int:
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _recurrence(
-    cut: Cut, x: Float[Array, "b t d"], log_decay: Float[Array, "b t d"], start: Array
+    cut: Cut, x: Array, log_decay: Array, resets: Array | None, start: Array
 ) -> tuple[Array, Array]:
-    h, final, _ = _run_forward(cut, x, log_decay, start)
-    return h, final
+    """All h and the last one. Residuals: the inputs, and the h before each chunk."""
+    return _forward(cut, x, log_decay, resets, start)[0]
 
 
-def _forward(cut: Cut, x: Array, log_decay: Array, start: Array):
-    h, final, before = _run_forward(cut, x, log_decay, start)
-    return (h, final), (x, log_decay, before)
+def _forward(cut: Cut, x: Array, log_decay: Array, resets: Array | None, start: Array) -> tuple:
+    tokens = _padded(cut, x, _fold(log_decay, resets))
+    h, final, before = _run_forward(cut, *tokens, _state(cut, start))
+    b, t, d = x.shape
+    return (h[:, :t, :d], final[:, 0, :d]), (x, log_decay, resets, before)
 
 
-def _backward(cut: Cut, saved: tuple, cotangents: tuple[Array, Array]):
-    return _run_backward(cut, *saved, *cotangents)
+def _backward(cut: Cut, saved: tuple, cotangents: tuple[Array, Array]) -> tuple:
+    x, log_decay, resets, before = saved
+    d_h, d_final = cotangents
+    *tokens, d_h = _padded(cut, x, _fold(log_decay, resets), d_h)
+    found = _run_backward(cut, *tokens, before, d_h, _state(cut, d_final))
+    d_x, d_log_decay, d_start = found
+    b, t, d = x.shape
+    return d_x[:, :t, :d], d_log_decay[:, :t, :d], None, d_start[:, 0, :d]
 
 
 _recurrence.defvjp(_forward, _backward)
+
+
+def _fold(log_decay: Array, resets: Array | None) -> Array:
+    return log_decay if resets is None else jnp.where(resets[..., None], RESET, log_decay)
+
+
+def _padded(cut: Cut, *tokens: Float[Array, "b t d"]) -> list[Array]:
+    """Whole blocks: added tokens keep h, added channels are zero."""
+    return [
+        jnp.pad(x, ((0, 0), (0, -x.shape[1] % cut.rows), (0, -x.shape[2] % cut.lanes)))
+        for x in tokens
+    ]
+
+
+def _state(cut: Cut, h: Float[Array, "b d"]) -> Array:
+    """[b, 1, d], whole blocks."""
+    return jnp.pad(h, ((0, 0), (0, -h.shape[1] % cut.lanes)))[:, None]
 
 
 def _run_forward(cut: Cut, x: Array, log_decay: Array, start: Array) -> tuple[Array, Array, Array]:

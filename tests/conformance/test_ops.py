@@ -2,7 +2,8 @@
 
 Errors are relative to the largest entry of an array. BOUND64: largest measured 5e-15. BOUND32:
 sums over a chunk and a few hundred tokens; measured 2e-6. bfloat16: outputs and the gradients of
-bfloat16 inputs are rounded once, which is half a unit in the last place, 2^-9, of an entry.
+bfloat16 inputs are rounded once, which is half a unit in the last place, 2^-9, of an entry; kernels
+also round the operands of their products: measured 6.4e-3.
 """
 
 import jax.numpy as jnp
@@ -24,7 +25,7 @@ from tests.conformance.ops import (
     unit,
 )
 
-BOUND64, BOUND32, BOUND16 = 4e-14, 1e-5, 2.0**-8
+BOUND64, BOUND32, BOUND16, BOUND16_KERNELS = 4e-14, 1e-5, 2.0**-8, 2.0**-7
 GATES = np.array([0.0, -1e-6, -0.3, -40.0, -1e4])
 FORMS = [(name, form) for name, op in OPS.items() for form in op.forms]
 GATED = [(name, form) for name, form in FORMS if form != "none"]
@@ -67,7 +68,7 @@ def test_lengths(name: str, form: str, t: int) -> None:
     check(make_case(name, form, t), "xla", {np.float64: BOUND64})
 
 
-@pytest.mark.parametrize("t", [15, 200, *(pytest.param(t, marks=slow) for t in (1, 16, 63, 64))])
+@pytest.mark.parametrize("t", [15, *(pytest.param(t, marks=slow) for t in (1, 16, 63, 64, 200))])
 @pytest.mark.parametrize(("name", "form", "implementation"), each(WAYS, *KERNELS))
 def test_lengths_in_kernels(name: str, form: str, implementation: str, t: int) -> None:
     """Without documents, and with blocks as the kernel chooses them."""
@@ -97,8 +98,8 @@ def test_chunk_sizes(name: str, form: str, chunk: int) -> None:
 )
 @pytest.mark.parametrize(("name", "form", "implementation"), each(WAYS, *KERNELS))
 def test_sizes_in_kernels(name: str, form: str, implementation: str, dims: Dims) -> None:
-    """Of one register and of several, full and not."""
-    check(make_case(name, form, 40, dims=dims), implementation, chunk_size=16)
+    """Of one register and of several, full and not; more chunks than a group has."""
+    check(make_case(name, form, 150, dims=dims), implementation, chunk_size=16)
 
 
 @pytest.mark.parametrize("dims", (Dims(1, 1, 1, 1), Dims(1, 3, 1, 7), Dims(3, 1, 9, 2)))
@@ -154,7 +155,8 @@ def test_bfloat16(name: str, form: str, implementation: str) -> None:
     for key in case.arrays:
         short = key not in ("initial_state", "log_decay")
         assert found[f"d_{key}"].dtype == (jnp.bfloat16 if short else np.float32)
-    assert_close(found, exact(case), BOUND16)
+    bound = BOUND16_KERNELS if implementation in KERNELS else BOUND16
+    assert_close(found, exact(case), bound)
 
 
 @pytest.mark.parametrize(("name", "form"), WAYS)
