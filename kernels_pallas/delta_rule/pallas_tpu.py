@@ -1,4 +1,4 @@
-"""The delta rule on TPU: the chunked recurrence of kernels_pallas.tpu, with what dispatch asks."""
+"""The delta rule on TPU: the chunked recurrence of kernels_pallas.tpu."""
 
 from kernels_pallas.tpu.op import run as run
 from kernels_pallas.tpu.plan import candidates as candidates

@@ -16,7 +16,9 @@ from jaxtyping import Array, Float
 
 from kernels_pallas.call import Call
 from kernels_pallas.chip import Chip
-from kernels_pallas.tpu.call import Cut, Tokens, run_backward, run_forward
+from kernels_pallas.tpu.backward import run_backward
+from kernels_pallas.tpu.forward import run_forward
+from kernels_pallas.tpu.grid import Cut, Tokens
 from kernels_pallas.tpu.plan import blocks, limit, padded
 
 # exp is exactly 0, and sums over a chunk stay finite where a gate is -inf.
@@ -51,8 +53,16 @@ def plan(
     chunks = -(-call.t // found.chunk_size)
     groups = -(-chunks // found.chunks)
     short = call.dtype in ("bfloat16", "float16")
-    size = (found.heads, groups, -(-chunks // groups), found.chunk_size)
-    return Cut(*size, scale, short, interpret, limit(chip))
+    return Cut(
+        heads=found.heads,
+        groups=groups,
+        chunks=-(-chunks // groups),
+        rows=found.chunk_size,
+        scale=scale,
+        short=short,
+        interpret=interpret,
+        vmem_bytes=limit(chip),
+    )
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -70,7 +80,8 @@ def _forward(cut: Cut, tokens: Tokens, initial: Array) -> tuple:
 
 
 def _backward(cut: Cut, saved: tuple, cotangents: tuple[Array, Array]) -> tuple[Tokens, Array]:
-    return run_backward(cut, *saved, *cotangents)
+    tokens, before = saved
+    return run_backward(cut, tokens, before, *cotangents)
 
 
 recurrence.defvjp(_forward, _backward)

@@ -44,7 +44,7 @@ class Products(NamedTuple):
         return total([_batched(ones, piece, _NT) for piece in self._pieces(x)])
 
     def shares_of_columns(self, x: Float[Array, "h x j"], ones: Float[Array, "j i"]) -> Array:
-        """x ones [h, x, i]: the cotangent of y from that of `sums_of_rows`, in the operands' format."""
+        """x ones [h, x, i]: the adjoint of `sums_of_rows`, in the operands' format."""
         ones = jnp.broadcast_to(ones, (x.shape[0], *ones.shape))
         pieces = [self.operand(x)] if self.short else self._pieces(x)
         return total([_batched(piece, ones, _NN) for piece in pieces])

@@ -78,3 +78,14 @@ def from_above(x: Float[Array, "h n 8 k"], level: int) -> Float[Array, "h n 8 k"
 def from_below(x: Float[Array, "h n 8 k"], level: int) -> Float[Array, "h n 8 k"]:
     """To earlier rows their counterparts in the later block of the pair; to others what comes."""
     return pltpu.roll(x, SUBLANES - (1 << level), 2)
+
+
+def stack(parts: list[Array]) -> Array:
+    """Arrays [h, c, x], rows below rows."""
+    return _take(parts)
+
+
+def split_rows(x: Array, parts: int) -> list[Array]:
+    """The inverse of `stack`."""
+    rows = x.shape[1] // parts
+    return [x[:, i * rows : (i + 1) * rows] for i in range(parts)]
