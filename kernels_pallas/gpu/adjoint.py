@@ -6,6 +6,7 @@ With D' the cotangent of the state after a chunk:
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -18,8 +19,9 @@ from kernels_pallas.gpu.tiles import (
     TILE,
     Ring,
     block,
+    kernel,
+    load,
     load_rows,
-    params,
     product,
     store,
     tile,
@@ -45,29 +47,18 @@ def adjoint(
 ) -> Adjoint:
     """Cotangents of the states and of what was written."""
     inputs = chunks._replace(value=d_outputs)
-    slots = cs.stages(inputs, sizes, fixed=sizes.k // TILE + 1)
+    slots = cs.stages(inputs, sizes, fixed=sizes.k // TILE + 2)
     scratch = dict(
         slots=cs.slots(inputs, slots, sizes),
         state=tile(sizes.k, TILE),
         new=tile(TILE, TILE),
+        weighted=None if chunks.since is None else tile(TILE, TILE),
         barrier=plgpu.Barrier(num_arrivals=len(jax.tree.leaves(inputs)), num_barriers=slots),
     )
 
-    def body(inputs: Chunks, final: Any, result: Adjoint, scratch: dict[str, Any]) -> None:
-        _run(sizes, inputs, final, result, **scratch)
-
-    run = plgpu.kernel(
-        body,
-        out_type=(
-            Adjoint(cs.state_of(sizes), cs.along_time(sizes, sizes.v), cs.states_of(sizes)),
-        ),
-        scratch_types=(scratch,),
-        grid=(sizes.b, sizes.h, sizes.v // TILE),
-        grid_names=("b", "h", "v"),
-        compiler_params=params(),
-        interpret=interpret,
-    )
-    return run(inputs, d_final)[0]
+    result = Adjoint(cs.state_of(sizes), cs.along_time(sizes, sizes.v), cs.states_of(sizes))
+    blocks = sizes.b * sizes.h * (sizes.v // TILE)
+    return kernel(partial(_run, sizes), result, scratch, blocks, interpret)(inputs, d_final)
 
 
 def _run(
@@ -79,10 +70,11 @@ def _run(
     slots: Chunks,
     state: Any,
     new: Any,
+    weighted: Any,
     barrier: Any,
 ) -> None:
     """One head b, h and one block of value columns, the last chunk first."""
-    at = cs.Place(sizes, *(jax.lax.axis_index(name) for name in ("b", "h", "v")))
+    at = cs.Place.here(sizes)
     ring = Ring(slots, barrier, lambda i: at.windows(inputs, sizes.n - 1 - i), sizes.n)
     ring.start()
 
@@ -91,8 +83,10 @@ def _run(
         chunk = ring.take(i)
         d_outputs = chunk.value
         plgpu.copy_smem_to_gmem(state, at.state(result.leaving, n))
-        d_new = product((transposed(chunk.scores), d_outputs), (chunk.write, state))
-        store(new, d_new)
+        store(new, _d_new(chunk, state))
+        if chunk.since is not None:
+            store(weighted, load_rows(chunk.since) * load(d_outputs))
+            d_outputs = weighted
         plgpu.commit_smem()
         plgpu.copy_smem_to_gmem(new, at.values(result.new, n))
 
@@ -115,3 +109,10 @@ def _run(
     carry = jax.lax.fori_loop(0, sizes.n, step, carry)
     at.save_state(result.initial, carry)
     plgpu.wait_smem_to_gmem(0)
+
+
+def _d_new(chunk: Chunks, state: Any) -> Array:
+    within = transposed(chunk.scores), chunk.value
+    if chunk.to_end is None:
+        return product(within, (chunk.write, state))
+    return product(within) + load_rows(chunk.to_end) * product((chunk.write, state))

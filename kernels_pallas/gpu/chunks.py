@@ -4,8 +4,10 @@
 
 for each chunk and head: R reads the state, A reads the chunk itself (lower triangle), E writes,
 W erases (the delta rule; absent for additive memories, where N = U), and `keep` is what the decay
-leaves of the state. Decay is folded into R, A, W, E and keep. Arrays along time are [b t, h x],
-which is the layout of the public ops, so nothing is transposed.
+leaves of the state. With one decay a head R = since q and E = to_end k, for numbers `since` and
+`to_end` a token, which the kernels multiply in. With one decay a key there are no such numbers:
+R and E come ready. Arrays along time are [b t, h x], which is the layout of the public ops, so
+nothing is transposed.
 """
 
 from __future__ import annotations
@@ -16,9 +18,9 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
-from kernels_pallas.gpu.tiles import SHARED_BYTES, TILE, block, store, tile
+from kernels_pallas.gpu.tiles import SHARED_BYTES, TILE, TILE_BYTES, block, store, tile
 
 
 class Sizes(NamedTuple):
@@ -32,14 +34,16 @@ class Sizes(NamedTuple):
 
 
 class Chunks(NamedTuple):
-    """What the chunks do; bfloat16 but for keep, which is float32. None: not there."""
+    """What the chunks do; the last three in float32, the rest in bfloat16. None: not there."""
 
-    read: Any  # R [b t, h k]
+    read: Any  # R, or q [b t, h k]
     scores: Any  # A [b t, h 64]
-    write: Any  # E [b t, h k]
+    write: Any  # E, or k [b t, h k]
     value: Any  # U [b t, h v]
+    erase: Any  # W [b t, h k]
     keep: Any  # [b n h k]
-    erase: Any = None  # W [b t, h k]
+    since: Any = None  # [b n h 64]
+    to_end: Any = None  # [b n h 64]
 
 
 class Place(NamedTuple):
@@ -50,22 +54,32 @@ class Place(NamedTuple):
     h: Any
     v: Any
 
+    @classmethod
+    def here(cls, sizes: Sizes) -> Place:
+        """From the index in a grid of b h v / 64 blocks, the blocks of a head side by side."""
+        columns = sizes.v // TILE
+        head, v = _divide(jax.lax.axis_index("block"), columns)
+        return cls(sizes, *_divide(head, sizes.h), v)
+
     def windows(self, inputs: Chunks, n: Any) -> Chunks:
         """The parts of the arrays that chunk n reads."""
         size = self.sizes
         rows, keys = block(self.b * size.n + n), pl.ds(self.h * size.k, size.k)
-        parts = [
-            None if x is None else x.at[rows, columns]
-            for x, columns in zip(
-                (inputs.read, inputs.scores, inputs.write, inputs.erase),
-                (keys, block(self.h), keys, keys),
-                strict=True,
-            )
-        ]
-        read, scores, write, erase = parts
-        first = ((self.b * size.n + n) * size.h + self.h) * size.k
-        keep = inputs.keep.at[pl.ds(first, size.k)]
-        return Chunks(read, scores, write, self.values(inputs.value, n), keep, erase)
+        chunk = (self.b * size.n + n) * size.h + self.h
+        ready = inputs._replace(value=None)
+        keep, numbers = pl.ds(chunk * size.k, size.k), block(chunk)
+        at = Chunks(
+            (rows, keys),
+            (rows, block(self.h)),
+            (rows, keys),
+            None,
+            (rows, keys),
+            keep,
+            numbers,
+            numbers,
+        )
+        parts = [None if x is None else x.at[where] for x, where in zip(ready, at, strict=True)]
+        return Chunks(*parts)._replace(value=self.values(inputs.value, n))
 
     def values(self, ref: Any, n: Any) -> Any:
         """The part of [b t, h v]."""
@@ -99,14 +113,27 @@ def store_state(ref: Any, state: tuple[Array, ...]) -> None:
     plgpu.commit_smem()
 
 
+def chunk_and_head(sizes: Sizes) -> tuple[Any, Any]:
+    """The chunk (of all sequences) and the head in a grid of b n h blocks."""
+    return _divide(jax.lax.axis_index("block"), sizes.h)
+
+
+def chunk_head_and_keys(sizes: Sizes) -> tuple[Any, Any, Any]:
+    """The chunk, the head and the tile of keys in a grid of b n h k / 64 blocks."""
+    rest, k = _divide(jax.lax.axis_index("block"), sizes.k // TILE)
+    return *_divide(rest, sizes.h), k
+
+
+def _divide(x: Any, by: int) -> tuple[Any, Any]:
+    return jax.lax.div(x, by), jax.lax.rem(x, by)
+
+
 def slots(inputs: Chunks, stages: int, sizes: Sizes) -> Chunks:
     """Shared memory for `stages` chunks of the inputs that are there."""
-    widths = Chunks(sizes.k, TILE, sizes.k, TILE, sizes.k, sizes.k)
-    kinds = [
-        None if x is None else tile(stages, TILE, width)
-        for x, width in zip(inputs, widths, strict=True)
-    ]
-    return Chunks(*kinds)._replace(keep=plgpu.SMEM((stages, sizes.k), jnp.float32))
+    k = sizes.k
+    kinds = [tile(stages, TILE, width) for width in (k, TILE, k, TILE, k)]
+    kinds += [plgpu.SMEM((stages, width), jnp.float32) for width in (k, TILE, TILE)]
+    return Chunks(*(None if x is None else m for x, m in zip(inputs, kinds, strict=True)))
 
 
 def stages(inputs: Chunks, sizes: Sizes, fixed: int) -> int:
@@ -114,9 +141,8 @@ def stages(inputs: Chunks, sizes: Sizes, fixed: int) -> int:
     keys = sizes.k // TILE
     wide = sum(x is not None for x in (inputs.read, inputs.write, inputs.erase))
     narrow = sum(x is not None for x in (inputs.scores, inputs.value))
-    tile_bytes = 2 * TILE * TILE
-    slot = tile_bytes * (keys * wide + narrow) + 4 * sizes.k
-    return 2 if 2 * slot + tile_bytes * fixed <= SHARED_BYTES else 1
+    slot = TILE_BYTES * (keys * wide + narrow) + 4 * (sizes.k + 2 * TILE)
+    return 2 if 2 * slot + TILE_BYTES * fixed <= SHARED_BYTES else 1
 
 
 def along_time(sizes: Sizes, x: int, dtype: Any = jnp.bfloat16) -> jax.ShapeDtypeStruct:
@@ -131,3 +157,8 @@ def states_of(sizes: Sizes) -> jax.ShapeDtypeStruct:
     """One state a chunk."""
     rows = sizes.b * sizes.h * sizes.n * sizes.k
     return jax.ShapeDtypeStruct((rows, sizes.v), jnp.bfloat16)
+
+
+def numbers_of(sizes: Sizes, width: int) -> jax.ShapeDtypeStruct:
+    """Numbers for each chunk and head."""
+    return jax.ShapeDtypeStruct((sizes.b * sizes.n * sizes.h * width,), jnp.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -14,9 +15,9 @@ from kernels_pallas.gpu.tiles import (
     TILE,
     Ring,
     block,
+    kernel,
     load,
     load_rows,
-    params,
     product,
     store,
     tile,
@@ -42,7 +43,7 @@ def forward(
     interpret: Any = False,
 ) -> Forward:
     """The outputs, or with `states` what the backward pass wants instead of them."""
-    inputs = chunks._replace(read=None, scores=None) if states else chunks
+    inputs = chunks._replace(read=None, scores=None, since=None) if states else chunks
     erases = chunks.erase is not None
     result = Forward(
         final=cs.state_of(sizes),
@@ -50,28 +51,18 @@ def forward(
         entering=cs.states_of(sizes) if states else None,
         new=cs.along_time(sizes, sizes.v) if states and erases else None,
     )
-    slots = cs.stages(inputs, sizes, fixed=sizes.k // TILE + 2)
+    slots = cs.stages(inputs, sizes, fixed=sizes.k // TILE + 3)
     scratch = dict(
         slots=cs.slots(inputs, slots, sizes),
         state=tile(sizes.k, TILE),
         new=tile(TILE, TILE) if erases else None,
+        weighted=None if chunks.to_end is None else tile(TILE, TILE),
         out=None if states else tile(TILE, TILE),
         barrier=plgpu.Barrier(num_arrivals=len(jax.tree.leaves(inputs)), num_barriers=slots),
     )
 
-    def body(inputs: Chunks, initial: Any, result: Forward, scratch: dict[str, Any]) -> None:
-        _run(sizes, inputs, initial, result, **scratch)
-
-    run = plgpu.kernel(
-        body,
-        out_type=(result,),
-        scratch_types=(scratch,),
-        grid=(sizes.b, sizes.h, sizes.v // TILE),
-        grid_names=("b", "h", "v"),
-        compiler_params=params(),
-        interpret=interpret,
-    )
-    return run(inputs, initial_state)[0]
+    blocks = sizes.b * sizes.h * (sizes.v // TILE)
+    return kernel(partial(_run, sizes), result, scratch, blocks, interpret)(inputs, initial_state)
 
 
 def _run(
@@ -83,11 +74,12 @@ def _run(
     slots: Chunks,
     state: Any,
     new: Any,
+    weighted: Any,
     out: Any,
     barrier: Any,
 ) -> None:
     """One head b, h and one block of value columns, chunk after chunk."""
-    at = cs.Place(sizes, *(jax.lax.axis_index(name) for name in ("b", "h", "v")))
+    at = cs.Place.here(sizes)
     ring = Ring(slots, barrier, lambda n: at.windows(inputs, n), sizes.n)
     ring.start()
 
@@ -103,11 +95,15 @@ def _run(
         if result.new is not None:
             plgpu.copy_smem_to_gmem(new, at.values(result.new, n))
         if result.outputs is not None:
-            outputs = product((chunk.read, state), (chunk.scores, added))
+            outputs = _outputs(chunk, state, added)
             plgpu.wait_smem_to_gmem(0, wait_read_only=True)  # of the chunk before
             store(out, outputs)
             plgpu.commit_smem()
             plgpu.copy_smem_to_gmem(out, at.values(result.outputs, n))
+        if chunk.to_end is not None:
+            store(weighted, load_rows(chunk.to_end) * load(added))
+            plgpu.commit_smem()
+            added = weighted
 
         def after(i: int, before: Array) -> Array:
             write = transposed(chunk.write.at[:, block(i)])
@@ -125,3 +121,9 @@ def _run(
     carry = jax.lax.fori_loop(0, sizes.n, step, carry)
     at.save_state(result.final, carry)
     plgpu.wait_smem_to_gmem(0)
+
+
+def _outputs(chunk: Chunks, state: Any, new: Any) -> Array:
+    if chunk.since is None:
+        return product((chunk.read, state), (chunk.scores, new))
+    return load_rows(chunk.since) * product((chunk.read, state)) + product((chunk.scores, new))

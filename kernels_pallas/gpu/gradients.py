@@ -7,16 +7,18 @@ with D' the cotangent of the state after the chunk. Chunks do not depend on one 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
+from jaxtyping import Array
 
 from kernels_pallas.gpu import chunks as cs
 from kernels_pallas.gpu.chunks import Chunks, Sizes
-from kernels_pallas.gpu.tiles import TILE, block, load, params, product, store, tile, transposed
+from kernels_pallas.gpu.tiles import TILE, block, kernel, load, product, store, tile, transposed
 
 
 class Saved(NamedTuple):
@@ -38,40 +40,31 @@ def gradients(sizes: Sizes, saved: Saved, *, interpret: Any = False) -> Chunks:
         scores=cs.along_time(sizes, TILE),
         write=keys,
         value=None,
-        keep=jax.ShapeDtypeStruct((sizes.b * sizes.n * sizes.h * sizes.k,), jnp.float32),
         erase=keys if erases else None,
+        keep=cs.numbers_of(sizes, sizes.k),
     )
-    values = tile(TILE, sizes.v)
+    square = tile(TILE, TILE)
     scratch = dict(
-        given=Saved(*(None if x is None else values for x in saved)),
-        out=result._replace(
-            **{name: tile(TILE, TILE) for name in ("read", "scores", "write")},
+        given=Saved(*(None if x is None else tile(TILE, sizes.v) for x in saved)),
+        out=Chunks(
+            read=square,
+            scores=square,
+            write=square,
+            value=None,
+            erase=square if erases else None,
             keep=plgpu.SMEM((TILE,), jnp.float32),
-            erase=tile(TILE, TILE) if erases else None,
         ),
         barrier=plgpu.Barrier(num_arrivals=len(jax.tree.leaves(saved))),
     )
-
-    def body(saved: Saved, result: Chunks, scratch: dict[str, Any]) -> None:
-        _run(sizes, saved, result, **scratch)
-
-    run = plgpu.kernel(
-        body,
-        out_type=(result,),
-        scratch_types=(scratch,),
-        grid=(sizes.b * sizes.n, sizes.h, sizes.k // TILE),
-        grid_names=("n", "h", "k"),
-        compiler_params=params(),
-        interpret=interpret,
-    )
-    return run(saved)[0]
+    blocks = sizes.b * sizes.n * sizes.h * (sizes.k // TILE)
+    return kernel(partial(_run, sizes), result, scratch, blocks, interpret)(saved)
 
 
-def _run(
-    sizes: Sizes, saved: Saved, result: Chunks, *, given: Saved, out: Chunks, barrier: Any
+def load_saved(
+    sizes: Sizes, saved: Saved, given: Saved, place: tuple[Any, Any, Any], barrier: Any
 ) -> None:
-    """One chunk of one head, and 64 of its keys."""
-    n, h, k = (jax.lax.axis_index(name) for name in ("n", "h", "k"))
+    """Starts the copies of what one chunk and head left, and of 64 keys of its states."""
+    n, h, k = place
     b = jax.lax.div(n, sizes.n)
     chunk = (b * sizes.h + h) * sizes.n + n - b * sizes.n
     keys = block(chunk * (sizes.k // TILE) + k)
@@ -80,23 +73,35 @@ def _run(
         entering=saved.entering.at[keys, :], leaving=saved.leaving.at[keys, :]
     )
     jax.tree.map(lambda x, ref: plgpu.copy_gmem_to_smem(x, ref, barrier), windows, given)
+
+
+def kept(given: Saved) -> Array:
+    """rowsum(S * D') for 64 keys."""
+    columns = [block(i) for i in range(given.entering.shape[1] // TILE)]
+    both = sum(load(given.entering.at[:, c]) * load(given.leaving.at[:, c]) for c in columns)
+    return jnp.sum(both, axis=1)
+
+
+def _run(
+    sizes: Sizes, saved: Saved, result: Chunks, *, given: Saved, out: Chunks, barrier: Any
+) -> None:
+    """One chunk of one head, and 64 of its keys."""
+    n, h, k = cs.chunk_head_and_keys(sizes)
+    load_saved(sizes, saved, given, (n, h, k), barrier)
     plgpu.barrier_wait(barrier)
     store(out.read, product((given.d_outputs, transposed(given.entering))))
     store(out.write, product((given.new, transposed(given.leaving))))
     store(out.scores, product((given.d_outputs, transposed(given.new))))
     if given.d_new is not None:
         store(out.erase, -product((given.d_new, transposed(given.entering))))
-    columns = [block(i) for i in range(sizes.v // TILE)]
-    kept = sum(load(given.entering.at[:, c]) * load(given.leaving.at[:, c]) for c in columns)
-    out.keep[...] = jnp.sum(kept, axis=1)
+    out.keep[...] = kept(given)
     plgpu.commit_smem()
-    column = block(h * (sizes.k // TILE) + k)
-    place = (block(n), column)
-    first = (n * sizes.h + h) * sizes.k + k * TILE
-    windows = Chunks(
-        *(None if x is None else x.at[place] for x in result._replace(scores=None, keep=None))
-    )._replace(keep=result.keep.at[pl.ds(first, TILE)])
-    jax.tree.map(plgpu.copy_smem_to_gmem, out._replace(scores=None), windows)
+    keys = block(n), block(h * (sizes.k // TILE) + k)
+    for name in ("read", "write", "erase"):
+        if getattr(out, name) is not None:
+            plgpu.copy_smem_to_gmem(getattr(out, name), getattr(result, name).at[keys])
+    part = block((n * sizes.h + h) * (sizes.k // TILE) + k)
+    plgpu.copy_smem_to_gmem(out.keep, result.keep.at[part])
 
     @pl.when(k == 0)
     def _() -> None:

@@ -7,21 +7,25 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from jax.experimental.pallas import mosaic_gpu as plgpu
 from jaxtyping import Array, Float
 
 from kernels_pallas.gpu.adjoint import adjoint
+from kernels_pallas.gpu.arrange import along_time, cut_state, cut_time, pad_state
 from kernels_pallas.gpu.chunks import Chunks, Sizes
 from kernels_pallas.gpu.forward import forward
-from kernels_pallas.gpu.gradients import Saved, gradients
+from kernels_pallas.gpu.gradients import Saved
+
+# What the passes saved and the cotangent of U, to cotangents of the tokens.
+Pull = Callable[[Saved, Array], Any]
 
 
 class Plan(NamedTuple):
-    """`prepare(sizes, tokens)` makes the chunks' operands; it is differentiated by JAX."""
+    """`operands(plan, tokens)` makes the chunks' operands and the function that pulls them back."""
 
-    prepare: Callable[[Sizes, Any], Chunks]
+    operands: Callable[[Plan, Any], tuple[Chunks, Pull]]
     sizes: Sizes
+    scale: float
     interpret: Any
 
 
@@ -29,13 +33,13 @@ class Plan(NamedTuple):
 def through_chunks(
     plan: Plan, tokens: Any, initial_state: Float[Array, "b h k v"]
 ) -> tuple[Float[Array, "b t h v"], Float[Array, "b h k v"]]:
-    """Outputs in the dtype of `tokens.v` and the final state. `tokens`: arrays, or None."""
-    chunks = plan.prepare(plan.sizes, tokens)
-    state = _pad_state(plan.sizes, initial_state)
-    result = forward(plan.sizes, chunks, state, interpret=plan.interpret)
-    outputs = result.outputs.reshape(plan.sizes.b, -1, plan.sizes.h, plan.sizes.v)
-    _, t, _, v = tokens.v.shape
-    return outputs[:, :t, :, :v], _cut_state(plan.sizes, result.final, initial_state)
+    """Outputs in bfloat16 and the final state. `tokens`: arrays, or None, with a field v."""
+    sizes = plan.sizes
+    chunks, _ = plan.operands(plan, tokens)
+    state = pad_state(sizes, initial_state)
+    result = forward(sizes, chunks, state, interpret=plan.interpret)
+    outputs = cut_time(sizes, result.outputs, tokens.v)
+    return outputs, cut_state(sizes, result.final, initial_state)
 
 
 def _forward(plan: Plan, tokens: Any, initial_state: Array) -> tuple[Any, Any]:
@@ -46,23 +50,16 @@ def _backward(plan: Plan, saved: tuple[Any, Array], cotangents: tuple[Array, Arr
     tokens, initial_state = saved
     sizes, interpret = plan.sizes, plan.interpret
     d_outputs = along_time(sizes, cotangents[0], sizes.v)
-    d_final = _pad_state(sizes, cotangents[1])
-    chunks, pull = jax.vjp(partial(plan.prepare, sizes), tokens)
-    states = forward(
-        sizes, chunks, _pad_state(sizes, initial_state), states=True, interpret=interpret
-    )
+    chunks, pull = plan.operands(plan, tokens)
+    start = pad_state(sizes, initial_state)
+    states = forward(sizes, chunks, start, states=True, interpret=interpret)
+    d_final = pad_state(sizes, cotangents[1])
     back = adjoint(sizes, chunks, d_outputs, d_final, interpret=interpret)
-    erases = chunks.erase is not None
-    given = Saved(
-        d_outputs,
-        states.new if erases else chunks.value,
-        states.entering,
-        back.leaving,
-        back.new if erases else None,
-    )
-    d_chunks = gradients(sizes, given, interpret=interpret)._replace(value=back.new)
-    (d_tokens,) = pull(d_chunks)
-    return d_tokens, _cut_state(sizes, back.initial, initial_state)
+    if chunks.erase is None:
+        left = Saved(d_outputs, chunks.value, states.entering, back.leaving)
+    else:
+        left = Saved(d_outputs, states.new, states.entering, back.leaving, back.new)
+    return pull(left, back.new), cut_state(sizes, back.initial, initial_state)
 
 
 through_chunks.defvjp(_forward, _backward)
@@ -71,25 +68,3 @@ through_chunks.defvjp(_forward, _backward)
 def interpreter(interpret: Any) -> Any:
     """What `plgpu.kernel` takes for the `interpret` of an op."""
     return plgpu.InterpretGPUParams() if interpret is True else interpret
-
-
-def fit(x: Array, sizes: tuple[int | None, ...]) -> Array:
-    """x with zeros after its end along every axis that has a size."""
-    missing = [0 if n is None else n - m for n, m in zip(sizes, x.shape, strict=True)]
-    return jnp.pad(x, [(0, n) for n in missing]) if any(missing) else x
-
-
-def along_time(sizes: Sizes, x: Float[Array, "b t h x"], width: int) -> Array:
-    """[b, t, h, x] -> bfloat16 [b t, h width], with zeros for what is missing."""
-    rows = sizes.n * 64
-    x = fit(x.astype(jnp.bfloat16), (None, rows, None, width))
-    return x.reshape(sizes.b * rows, sizes.h * width)
-
-
-def _pad_state(sizes: Sizes, state: Array) -> Array:
-    return fit(state, (None, None, sizes.k, sizes.v)).reshape(-1, sizes.v)
-
-
-def _cut_state(sizes: Sizes, state: Array, like: Array) -> Array:
-    k, v = like.shape[2:]
-    return state.reshape(sizes.b, sizes.h, sizes.k, sizes.v)[:, :, :k, :v]

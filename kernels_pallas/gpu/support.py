@@ -1,4 +1,4 @@
-"""Which calls the Hopper kernels take."""
+"""Which calls the Hopper kernels take, and how they run."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from kernels_pallas.call import Call
 from kernels_pallas.chip import Chip
 from kernels_pallas.gpu.chunks import Sizes
+from kernels_pallas.gpu.gates import CLOSED
 from kernels_pallas.gpu.tiles import TILE
 
 HOPPER = ("H100", "H200", "H800", "H20", "GH200")
 WIDEST = 256  # of keys and of values: one chunk's operands must fit into shared memory
-CLOSED = -1e5  # a log decay whose exp is zero, and whose sums over a chunk are finite
 OLDEST, NEWEST = (0, 11, 2), (0, 12)  # of JAX
 
 
@@ -22,7 +23,7 @@ def refusal(call: Call, chip: Chip) -> str:
     """Why the call cannot run on the chip; "" if it can."""
     if chip.platform != "gpu":
         return f"it needs an NVIDIA Hopper GPU, not {chip.platform}"
-    if not any(name in chip.kind.split() or name in chip.kind for name in HOPPER):
+    if not any(name in chip.kind for name in HOPPER):
         return f"written for Hopper GPUs ({', '.join(HOPPER)}), not {chip.kind}"
     version = jax.__version_info__
     if version < OLDEST or version[:2] > NEWEST:
@@ -53,7 +54,7 @@ def without_resets(tokens: Any) -> Any:
     resets = tokens.resets
     if resets is None:
         return tokens
-    decay = tokens.log_decay
+    decay: Array | None = tokens.log_decay
     if decay is None:
         decay = jnp.zeros((*tokens.k.shape[:3], 1), jnp.float32)
     decay = jnp.where(resets[..., None, None], CLOSED, decay)

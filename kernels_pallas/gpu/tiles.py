@@ -15,6 +15,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
 TILE = 64  # rows of a chunk, of a block of the state, and columns of a block of values
+TILE_BYTES = 2 * TILE * TILE
 SHARED_BYTES = 232448 - 4096  # what a block may use on Hopper, less barriers and scratch
 
 
@@ -22,11 +23,6 @@ def tile(*shape: int) -> Any:
     """bfloat16 shared memory in the arrangement that the matrix unit and the copy engine read."""
     arrangement = (plgpu.TilingTransform((8, 64)), plgpu.SwizzleTransform(128))
     return plgpu.SMEM(shape, jnp.bfloat16, transforms=arrangement)
-
-
-def params() -> plgpu.CompilerParams:
-    """Layouts as written in the kernels: their inference can take minutes."""
-    return plgpu.CompilerParams(lowering_semantics=plgpu.LoweringSemantics.Lane)
 
 
 def block(i: Any) -> Any:
@@ -44,6 +40,13 @@ def load_rows(ref: Any) -> jax.Array:
     layout = plgpu.Layout.WGMMA.reduce(1)
     vector = plgpu.load(ref, layout=layout, optimized=False)
     return jax.lax.broadcast_in_dim(vector, (TILE, TILE), (0,))
+
+
+def load_columns(ref: Any) -> jax.Array:
+    """A vector [64] of shared memory, repeated along the rows of a tile."""
+    layout = plgpu.Layout.WGMMA.reduce(0)
+    vector = plgpu.load(ref, layout=layout, optimized=False)
+    return jax.lax.broadcast_in_dim(vector, (TILE, TILE), (1,))
 
 
 def store(ref: Any, x: jax.Array) -> None:
@@ -81,21 +84,69 @@ class Ring:
         for item in range(min(self.stages, self.items)):
             self._fetch(item, item)
 
-    def take(self, item: jax.Array) -> Any:
+    def take(self, item: Any) -> Any:
         """The refs of an item's tiles, when they have arrived."""
-        slot = jax.lax.rem(item, self.stages)
+        slot = self._slot(item)
         plgpu.barrier_wait(self.barrier.at[slot])
         return jax.tree.map(lambda slots: slots.at[slot], self.slots)
 
-    def refill(self, item: jax.Array) -> None:
+    def refill(self, item: Any) -> None:
         """Overwrites an item's slot; every warp must be done with it (`plgpu.commit_smem`)."""
 
         @pl.when(item + self.stages < self.items)
         def _() -> None:
-            self._fetch(item + self.stages, jax.lax.rem(item, self.stages))
+            self._fetch(item + self.stages, self._slot(item))
+
+    def _slot(self, item: Any) -> Any:
+        return item % self.stages if isinstance(item, int) else jax.lax.rem(item, self.stages)
 
     def _fetch(self, item: Any, slot: Any) -> None:
         def copy(slots: Any, window: Any) -> None:
             plgpu.copy_gmem_to_smem(window, slots.at[slot], self.barrier.at[slot])
 
         jax.tree.map(copy, self.slots, self.windows(item))
+
+
+def store_split(pieces: Any, x: jax.Array) -> None:
+    """x as a sum of two bfloat16 tiles, which loses 2^-17 of it; `plgpu.commit_smem` follows."""
+    store(pieces.at[0], x)
+    store(pieces.at[1], x - load(pieces.at[0]))
+
+
+def product_of_splits(left: Any, right: Any) -> jax.Array:
+    """The product of two sums of pieces, but for the product of the small ones (2^-16)."""
+    (a, b), (c, d) = ((x.at[0], x.at[1]) for x in (left, right))
+    return product((a, c), (a, d), (b, c))
+
+
+def rows_and_columns() -> tuple[jax.Array, jax.Array]:
+    """The row and the column of every entry of a tile."""
+    return tuple(
+        plgpu.broadcasted_iota(jnp.int32, (TILE, TILE), axis, layout=plgpu.Layout.WGMMA)
+        for axis in (0, 1)
+    )
+
+
+def kernel(
+    body: Callable[..., None], result: Any, scratch: dict[str, Any], blocks: int, interpret: Any
+) -> Callable[..., Any]:
+    """body(*inputs, result, **scratch) for each of the blocks, whose axis is "block".
+
+    The first axis of a CUDA grid is the only one that may be longer than 65535. Layouts are as
+    the kernels write them: their inference can take minutes.
+    """
+
+    def unpacked(*refs: Any) -> None:
+        *inputs, result, scratch = refs
+        body(*inputs, result, **scratch)
+
+    run = plgpu.kernel(
+        unpacked,
+        out_type=(result,),
+        scratch_types=(scratch,),
+        grid=(blocks,),
+        grid_names=("block",),
+        compiler_params=plgpu.CompilerParams(lowering_semantics=plgpu.LoweringSemantics.Lane),
+        interpret=interpret,
+    )
+    return lambda *inputs: run(*inputs)[0]

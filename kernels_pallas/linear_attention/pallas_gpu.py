@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from jaxtyping import Array, Float
@@ -10,8 +9,8 @@ from jaxtyping import Array, Float
 from kernels_pallas.call import Call
 from kernels_pallas.chip import Chip
 from kernels_pallas.gpu import support
-from kernels_pallas.gpu.chunks import Chunks, Sizes
-from kernels_pallas.gpu.operands import chunk_operands
+from kernels_pallas.gpu.head import head_operands
+from kernels_pallas.gpu.ready import ready_operands
 from kernels_pallas.gpu.recurrence import Plan, interpreter, through_chunks
 from kernels_pallas.linear_attention.xla import Tokens
 
@@ -32,9 +31,6 @@ def run(
 ) -> tuple[Float[Array, "b t h v"], Float[Array, "b h k v"]]:
     """Outputs in v's dtype and the final state float32. Raises ValueError for a `chunk_size`."""
     sizes = support.sizes_of(call, chunk_size)
-    plan = Plan(partial(_prepare, scale), sizes, interpreter(interpret))
+    operands = ready_operands if call.decay == "key" else head_operands
+    plan = Plan(operands, sizes, scale, interpreter(interpret))
     return through_chunks(plan, support.without_resets(tokens), initial_state)
-
-
-def _prepare(scale: float, sizes: Sizes, tokens: Tokens) -> Chunks:
-    return chunk_operands(sizes, scale, tokens.q, tokens.k, tokens.v, tokens.log_decay, None)
