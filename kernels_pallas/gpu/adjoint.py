@@ -58,7 +58,9 @@ def adjoint(
 
     result = Adjoint(cs.state_of(sizes), cs.along_time(sizes, sizes.v), cs.states_of(sizes))
     blocks = sizes.b * sizes.h * (sizes.v // TILE)
-    return kernel(partial(_run, sizes), result, scratch, blocks, interpret)(inputs, d_final)
+    return kernel("adjoint", partial(_run, sizes), result, scratch, blocks, interpret)(
+        inputs, d_final
+    )
 
 
 def _run(

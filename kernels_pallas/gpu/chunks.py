@@ -94,7 +94,10 @@ class Place(NamedTuple):
     def load_state(self, ref: Any) -> tuple[Array, ...]:
         """Blocks [64, 64] of the state in [b h k, v]."""
         layout = plgpu.Layout.WGMMA
-        return tuple(plgpu.load(x, layout=layout, optimized=False) for x in self._blocks(ref))
+        parts = [plgpu.load(x, layout=layout, optimized=False) for x in self._blocks(ref)]
+        # A sum has the type of what a loop makes of it: Pallas traces kernels without the axes
+        # that arrays vary over in `shard_map`, but gives refs the types of the arrays.
+        return tuple(x + 0.0 for x in parts)
 
     def save_state(self, ref: Any, state: tuple[Array, ...]) -> None:
         for part, x in zip(self._blocks(ref), state, strict=True):

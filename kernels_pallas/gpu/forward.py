@@ -62,7 +62,9 @@ def forward(
     )
 
     blocks = sizes.b * sizes.h * (sizes.v // TILE)
-    return kernel(partial(_run, sizes), result, scratch, blocks, interpret)(inputs, initial_state)
+    return kernel("forward", partial(_run, sizes), result, scratch, blocks, interpret)(
+        inputs, initial_state
+    )
 
 
 def _run(

@@ -57,7 +57,7 @@ def gradients(sizes: Sizes, saved: Saved, *, interpret: Any = False) -> Chunks:
         barrier=plgpu.Barrier(num_arrivals=len(jax.tree.leaves(saved))),
     )
     blocks = sizes.b * sizes.n * sizes.h * (sizes.k // TILE)
-    return kernel(partial(_run, sizes), result, scratch, blocks, interpret)(saved)
+    return kernel("gradients", partial(_run, sizes), result, scratch, blocks, interpret)(saved)
 
 
 def load_saved(

@@ -62,15 +62,15 @@ def head_gradients(
     scratch = dict(
         given=Saved(*(None if x is None else tile(TILE, sizes.v) for x in saved)),
         own=Head(square, square, None, square, None, vector, vector, vector),
-        out=Head(
-            square, square, None if erase is None else square, None, vector, vector, vector, vector
-        ),
+        out=Head(None, None, None, None, vector, vector, vector, vector),
         inner=square,
         barrier=plgpu.Barrier(num_arrivals=len(jax.tree.leaves((saved, inputs)))),
         decay=within.scratch(),
     )
     total = sizes.b * sizes.n * sizes.h * blocks
-    return kernel(partial(_run, sizes, scale), result, scratch, total, interpret)(inputs, saved)
+    return kernel("head_gradients", partial(_run, sizes, scale), result, scratch, total, interpret)(
+        inputs, saved
+    )
 
 
 def _run(
@@ -106,26 +106,27 @@ def _run(
     out.log_decay[...] = within.pull_weights(load(own.scores) * d_scores, **decay)
     read = product((given.d_outputs, transposed(given.entering)))
     out.since[...] = jnp.sum(load(own.q) * read, axis=1)
-    store(out.q, load_rows(own.since) * read + product((inner, own.k)))
+    d_q = load_rows(own.since) * read + product((inner, own.k))
     write = product((given.new, transposed(given.leaving)))
     out.to_end[...] = jnp.sum(load(own.k) * write, axis=1)
-    store(out.k, load_rows(own.to_end) * write + product((transposed(inner), own.q)))
+    d_k = load_rows(own.to_end) * write + product((transposed(inner), own.q))
     out.keep[...] = kept(given)
+    # What was read to the end makes room for results.
+    store(own.q, d_q)
+    store(own.k, d_k)
     if given.d_new is not None:
-        store(out.erase, -product((given.d_new, transposed(given.entering))))
+        store(inner, -product((given.d_new, transposed(given.entering))))
     plgpu.commit_smem()
     part = block((n * sizes.h + h) * (sizes.k // TILE) + k)
-    windows = Head(keys, keys, keys, None, part, part, part, None)
-    _save(out._replace(log_decay=None), result, windows)
+    plgpu.copy_smem_to_gmem(own.q, result.q.at[keys])
+    plgpu.copy_smem_to_gmem(own.k, result.k.at[keys])
+    if result.erase is not None:
+        plgpu.copy_smem_to_gmem(inner, result.erase.at[keys])
+    for name in ("keep", "since", "to_end"):
+        plgpu.copy_smem_to_gmem(getattr(out, name), getattr(result, name).at[part])
 
     @pl.when(k == 0)
     def _() -> None:
         plgpu.copy_smem_to_gmem(out.log_decay, result.log_decay.at[chunk])
 
     plgpu.wait_smem_to_gmem(0)
-
-
-def _save(out: Head, result: Head, windows: Head) -> None:
-    for ref, x, where in zip(out, result, windows, strict=True):
-        if ref is not None:
-            plgpu.copy_smem_to_gmem(ref, x.at[where])

@@ -35,6 +35,7 @@ def scores(
         decay=within.scratch(),
     )
     run = kernel(
+        "scores",
         partial(_run, sizes, scale),
         cs.along_time(sizes, TILE),
         scratch,

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
+from kernels_pallas.vary import vary_alike
+
 TILE = 64  # rows of a chunk, of a block of the state, and columns of a block of values
 TILE_BYTES = 2 * TILE * TILE
 SHARED_BYTES = 232448 - 4096  # what a block may use on Hopper, less barriers and scratch
@@ -128,7 +130,12 @@ def rows_and_columns() -> tuple[jax.Array, jax.Array]:
 
 
 def kernel(
-    body: Callable[..., None], result: Any, scratch: dict[str, Any], blocks: int, interpret: Any
+    name: str,
+    body: Callable[..., None],
+    result: Any,
+    scratch: dict[str, Any],
+    blocks: int,
+    interpret: Any,
 ) -> Callable[..., Any]:
     """body(*inputs, result, **scratch) for each of the blocks, whose axis is "block".
 
@@ -140,13 +147,19 @@ def kernel(
         *inputs, result, scratch = refs
         body(*inputs, result, **scratch)
 
-    run = plgpu.kernel(
+    call = plgpu.kernel(
         unpacked,
         out_type=(result,),
         scratch_types=(scratch,),
         grid=(blocks,),
         grid_names=("block",),
+        kernel_name=name,
         compiler_params=plgpu.CompilerParams(lowering_semantics=plgpu.LoweringSemantics.Lane),
         interpret=interpret,
     )
-    return lambda *inputs: run(*inputs)[0]
+
+    def run(*inputs: Any) -> Any:
+        # In `shard_map` a kernel's results come back without the axes that they vary over.
+        return vary_alike((call(*inputs)[0], inputs))[0]
+
+    return run

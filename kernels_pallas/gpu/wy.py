@@ -66,7 +66,9 @@ def factors(sizes: Sizes, scale: float, writes: Writes, *, interpret: Any = Fals
         solve=inverse.scratch(),
     )
     blocks = sizes.b * sizes.n * sizes.h
-    return kernel(partial(_run, sizes, scale), result, scratch, blocks, interpret)(writes)
+    return kernel("factors", partial(_run, sizes, scale), result, scratch, blocks, interpret)(
+        writes
+    )
 
 
 def _run(

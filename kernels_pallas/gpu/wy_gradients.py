@@ -70,7 +70,7 @@ def factor_gradients(
         solve=inverse.scratch(),
     )
     blocks = sizes.b * sizes.n * sizes.h
-    run = kernel(partial(_run, sizes), result, scratch, blocks, interpret)
+    run = kernel("factor_gradients", partial(_run, sizes), result, scratch, blocks, interpret)
     return run(writes, solution, cotangents)
 
 
