@@ -28,7 +28,8 @@ def cut_time(sizes: Sizes, x: Array, like: Float[Array, "b t h x"]) -> Array:
     return x.reshape(sizes.b, sizes.n * TILE, sizes.h, -1)[:, :t, :, :width]
 
 
-def pad_state(sizes: Sizes, state: Float[Array, "b h k v"]) -> Float[Array, "bhk v"]:
+def pad_state(sizes: Sizes, state: Float[Array, "b h k v"]) -> Array:
+    """[b, h, k, v] -> [b h k, v], with zeros for what is missing."""
     return fit(state, (None, None, sizes.k, sizes.v)).reshape(-1, sizes.v)
 
 
