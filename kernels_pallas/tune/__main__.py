@@ -113,7 +113,7 @@ def targets(names: Sequence[str] | None) -> tuple[list[Chip], str, bool]:
 
 def jobs_of(args: argparse.Namespace, chips: Sequence[Chip], implementation: str) -> Iterator[Job]:
     for chip, call in itertools.product(chips, calls_of(args)):
-        module = load(call.op, implementation)
+        module: Any = load(call.op, implementation)
         if hasattr(module, "candidates") and not module.refusal(call, chip):
             yield Job(chip, call, module, module.candidates(call, chip))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 from kernels_pallas.call import Call
 from kernels_pallas.chip import Chip
 from kernels_pallas.explain import OPS
+from kernels_pallas.tables import trying
 
 Inputs = dict[str, Any]
 Run = Callable[[Inputs], tuple[Any, Any]]
@@ -51,8 +53,8 @@ def run_blocks(module: Any, call: Call, chip: Chip, blocks: Mapping[str, int] | 
         names = inspect.signature(prepare).parameters
         tokens, state = prepare(**{name: inputs.get(name) for name in names})
         scale = None if call.op == "linear_recurrence" else call.k**-0.5
-        chosen = {} if blocks is None else {"blocks": dict(blocks)}
-        return module.run(call, chip, tokens, state, scale, None, False, **chosen)
+        with contextlib.nullcontext() if blocks is None else trying(blocks):
+            return module.run(call, chip, tokens, state, scale, None, False)
 
     return run
 

@@ -119,7 +119,7 @@ def test_kernels_of_a_gradient_keep_their_names(costs):
 @aot
 def test_a_refusal_of_the_compiler_is_told_and_the_next_program_compiles(costs):
     with pytest.raises(RuntimeError, match="v5e: .*Scoped allocation .* exceeded scoped vmem"):
-        costs(lambda x, y: product(x, y, spare=2**18), specs(), "v5e")
+        costs(lambda x, y: product(x, y, spare=2**16), specs(), "v5e")
     assert costs(product, specs(), "v5e")
 
 
