@@ -104,7 +104,7 @@ def refusal(implementation: str, call: Call, chip: Chip, interpret: Any = False)
     if not interpret and (axes := automatic_axes()):
         return (
             f"the compiler cannot split a kernel over the mesh axes {', '.join(axes)}: call the op "
-            "inside jax.shard_map"
+            "inside jax.shard_map, as kernels_pallas.per_device does"
         )
     return module.refusal(call, chip_for(implementation, chip, interpret))
 

@@ -3,4 +3,3 @@
 from kernels_pallas.tpu.op import run as run
 from kernels_pallas.tpu.plan import candidates as candidates
 from kernels_pallas.tpu.plan import refusal as refusal
-from kernels_pallas.tpu.plan import words as plan_words
