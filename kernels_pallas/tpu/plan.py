@@ -83,7 +83,8 @@ def vmem_bytes(call: Call, x: Blocks) -> int:
     tokens = x.chunk_size * (wide * (2 * k + 2 * v) + gates)
     state = 4 * k * v
     inverse = wide * x.chunk_size**2 if call.op == "delta_rule" else 0
-    values = 4 * x.chunk_size * max(x.chunk_size, k, v) * 24  # registers do not hold them all
+    # Registers do not hold all values of a step: so many arrays of a chunk spill at most.
+    values = 4 * x.chunk_size * max(x.chunk_size, k, v) * (64 if call.decay == "key" else 24)
     return x.heads * (4 * tokens + 6 * state + x.chunks * (state + inverse) + values)
 
 

@@ -1,0 +1,120 @@
+"""The kernel that runs backward through the chunks of a head, for one block of value columns.
+
+With D' the cotangent of the state after a chunk:
+    dN = A^T dO + E D'        D <- diag(keep) D' + R^T dO - W^T dN
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+from jax.experimental.pallas import mosaic_gpu as plgpu
+from jaxtyping import Array, Float
+
+from kernels_pallas.gpu import chunks as cs
+from kernels_pallas.gpu.chunks import Chunks, Sizes
+from kernels_pallas.gpu.tiles import (
+    TILE,
+    Ring,
+    block,
+    kernel,
+    load,
+    load_rows,
+    product,
+    store,
+    tile,
+    transposed,
+)
+
+
+class Adjoint(NamedTuple):
+    """Cotangents of the initial state [b h k, v], of N, and of the state after each chunk."""
+
+    initial: Any
+    new: Any  # [b t, h v]
+    leaving: Any  # [b h n k, v]
+
+
+def adjoint(
+    sizes: Sizes,
+    chunks: Chunks,
+    d_outputs: Float[Array, "bt hv"],
+    d_final: Float[Array, "bhk v"],
+    *,
+    interpret: Any = False,
+) -> Adjoint:
+    """Cotangents of the states and of what was written."""
+    inputs = chunks._replace(value=d_outputs)
+    slots = cs.stages(inputs, sizes, fixed=sizes.k // TILE + 2)
+    scratch = dict(
+        slots=cs.slots(inputs, slots, sizes),
+        state=tile(sizes.k, TILE),
+        new=tile(TILE, TILE),
+        weighted=None if chunks.since is None else tile(TILE, TILE),
+        barrier=plgpu.Barrier(num_arrivals=len(jax.tree.leaves(inputs)), num_barriers=slots),
+    )
+
+    result = Adjoint(cs.state_of(sizes), cs.along_time(sizes, sizes.v), cs.states_of(sizes))
+    blocks = sizes.b * sizes.h * (sizes.v // TILE)
+    return kernel("adjoint", partial(_run, sizes), result, scratch, blocks, interpret)(
+        inputs, d_final
+    )
+
+
+def _run(
+    sizes: Sizes,
+    inputs: Chunks,
+    final: Any,
+    result: Adjoint,
+    *,
+    slots: Chunks,
+    state: Any,
+    new: Any,
+    weighted: Any,
+    barrier: Any,
+) -> None:
+    """One head b, h and one block of value columns, the last chunk first."""
+    at = cs.Place.here(sizes)
+    ring = Ring(slots, barrier, lambda i: at.windows(inputs, sizes.n - 1 - i), sizes.n)
+    ring.start()
+
+    def step(i: Array, carry: tuple[Array, ...]) -> tuple[Array, ...]:
+        n = sizes.n - 1 - i
+        chunk = ring.take(i)
+        d_outputs = chunk.value
+        plgpu.copy_smem_to_gmem(state, at.state(result.leaving, n))
+        store(new, _d_new(chunk, state))
+        if chunk.since is not None:
+            store(weighted, load_rows(chunk.since) * load(d_outputs))
+            d_outputs = weighted
+        plgpu.commit_smem()
+        plgpu.copy_smem_to_gmem(new, at.values(result.new, n))
+
+        def before(j: int, after: Array) -> Array:
+            columns = block(j)
+            read = transposed(chunk.read.at[:, columns])
+            x = load_rows(chunk.keep.at[columns]) * after + product((read, d_outputs))
+            if chunk.erase is None:
+                return x
+            return x - product((transposed(chunk.erase.at[:, columns]), new))
+
+        carry = tuple(before(j, x) for j, x in enumerate(carry))
+        plgpu.wait_smem_to_gmem(0, wait_read_only=True)
+        cs.store_state(state, carry)
+        ring.refill(i)
+        return carry
+
+    carry = at.load_state(final)
+    cs.store_state(state, carry)
+    carry = jax.lax.fori_loop(0, sizes.n, step, carry)
+    at.save_state(result.initial, carry)
+    plgpu.wait_smem_to_gmem(0)
+
+
+def _d_new(chunk: Chunks, state: Any) -> Array:
+    within = transposed(chunk.scores), chunk.value
+    if chunk.to_end is None:
+        return product(within, (chunk.write, state))
+    return product(within) + load_rows(chunk.to_end) * product((chunk.write, state))

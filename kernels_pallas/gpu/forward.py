@@ -1,0 +1,131 @@
+"""The kernel that runs forward through the chunks of a head, for one block of value columns."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+from jax.experimental.pallas import mosaic_gpu as plgpu
+from jaxtyping import Array, Float
+
+from kernels_pallas.gpu import chunks as cs
+from kernels_pallas.gpu.chunks import Chunks, Sizes
+from kernels_pallas.gpu.tiles import (
+    TILE,
+    Ring,
+    block,
+    kernel,
+    load,
+    load_rows,
+    product,
+    store,
+    tile,
+    transposed,
+)
+
+
+class Forward(NamedTuple):
+    """The final state float32 [b h k, v], and what else was asked for."""
+
+    final: Any
+    outputs: Any = None  # [b t, h v]
+    entering: Any = None  # the state before each chunk [b h n k, v]
+    new: Any = None  # N [b t, h v]
+
+
+def forward(
+    sizes: Sizes,
+    chunks: Chunks,
+    initial_state: Float[Array, "bhk v"],
+    *,
+    states: bool = False,
+    interpret: Any = False,
+) -> Forward:
+    """The outputs, or with `states` what the backward pass wants instead of them."""
+    inputs = chunks._replace(read=None, scores=None, since=None) if states else chunks
+    erases = chunks.erase is not None
+    result = Forward(
+        final=cs.state_of(sizes),
+        outputs=None if states else cs.along_time(sizes, sizes.v),
+        entering=cs.states_of(sizes) if states else None,
+        new=cs.along_time(sizes, sizes.v) if states and erases else None,
+    )
+    slots = cs.stages(inputs, sizes, fixed=sizes.k // TILE + 3)
+    scratch = dict(
+        slots=cs.slots(inputs, slots, sizes),
+        state=tile(sizes.k, TILE),
+        new=tile(TILE, TILE) if erases else None,
+        weighted=None if chunks.to_end is None else tile(TILE, TILE),
+        out=None if states else tile(TILE, TILE),
+        barrier=plgpu.Barrier(num_arrivals=len(jax.tree.leaves(inputs)), num_barriers=slots),
+    )
+
+    blocks = sizes.b * sizes.h * (sizes.v // TILE)
+    return kernel("forward", partial(_run, sizes), result, scratch, blocks, interpret)(
+        inputs, initial_state
+    )
+
+
+def _run(
+    sizes: Sizes,
+    inputs: Chunks,
+    initial: Any,
+    result: Forward,
+    *,
+    slots: Chunks,
+    state: Any,
+    new: Any,
+    weighted: Any,
+    out: Any,
+    barrier: Any,
+) -> None:
+    """One head b, h and one block of value columns, chunk after chunk."""
+    at = cs.Place.here(sizes)
+    ring = Ring(slots, barrier, lambda n: at.windows(inputs, n), sizes.n)
+    ring.start()
+
+    def step(n: Array, carry: tuple[Array, ...]) -> tuple[Array, ...]:
+        chunk = ring.take(n)
+        if result.entering is not None:
+            plgpu.copy_smem_to_gmem(state, at.state(result.entering, n))
+        added = chunk.value
+        if chunk.erase is not None:
+            store(new, load(chunk.value) - product((chunk.erase, state)))
+            plgpu.commit_smem()
+            added = new
+        if result.new is not None:
+            plgpu.copy_smem_to_gmem(new, at.values(result.new, n))
+        if result.outputs is not None:
+            outputs = _outputs(chunk, state, added)
+            plgpu.wait_smem_to_gmem(0, wait_read_only=True)  # of the chunk before
+            store(out, outputs)
+            plgpu.commit_smem()
+            plgpu.copy_smem_to_gmem(out, at.values(result.outputs, n))
+        if chunk.to_end is not None:
+            store(weighted, load_rows(chunk.to_end) * load(added))
+            plgpu.commit_smem()
+            added = weighted
+
+        def after(i: int, before: Array) -> Array:
+            write = transposed(chunk.write.at[:, block(i)])
+            return load_rows(chunk.keep.at[block(i)]) * before + product((write, added))
+
+        carry = tuple(after(i, x) for i, x in enumerate(carry))
+        if result.entering is not None:
+            plgpu.wait_smem_to_gmem(0, wait_read_only=True)
+        cs.store_state(state, carry)
+        ring.refill(n)
+        return carry
+
+    carry = at.load_state(initial)
+    cs.store_state(state, carry)
+    carry = jax.lax.fori_loop(0, sizes.n, step, carry)
+    at.save_state(result.final, carry)
+    plgpu.wait_smem_to_gmem(0)
+
+
+def _outputs(chunk: Chunks, state: Any, new: Any) -> Array:
+    if chunk.since is None:
+        return product((chunk.read, state), (chunk.scores, new))
+    return load_rows(chunk.since) * product((chunk.read, state)) + product((chunk.scores, new))

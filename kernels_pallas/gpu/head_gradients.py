@@ -1,0 +1,132 @@
+"""The kernel of the cotangents of q, k and the decays, where the chunks have one decay a head.
+
+With D' the cotangent of the state after the chunk, X = dO S^T, Y = N D'^T and
+B = scale weights * (dO N^T):
+    dq = since X + B k    dk = to_end Y + B^T q    dsince = rowsum(q * X)    dto_end = rowsum(k * Y)
+    dW = -dN S^T    dkeep = rowsum(S * D')
+and the gates within the chunk from A * (dO N^T). Chunks do not depend on one another here.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import mosaic_gpu as plgpu
+
+from kernels_pallas.gpu import chunks as cs
+from kernels_pallas.gpu import within
+from kernels_pallas.gpu.chunks import Sizes
+from kernels_pallas.gpu.gradients import Saved, kept, load_saved
+from kernels_pallas.gpu.tiles import (
+    TILE,
+    block,
+    kernel,
+    load,
+    load_rows,
+    product,
+    store,
+    tile,
+    transposed,
+)
+
+
+class Head(NamedTuple):
+    """Operands of the chunks, or (the last four by block of 64 keys) their cotangents."""
+
+    q: Any  # [b t, h k]
+    k: Any  # [b t, h k]
+    erase: Any  # W [b t, h k], only its cotangent; None where nothing is erased
+    scores: Any  # A [b t, h 64], only itself
+    keep: Any  # [b n h k], only its cotangent
+    since: Any  # [b n h 64]
+    to_end: Any  # [b n h 64]
+    log_decay: Any  # [b n h 64]
+
+
+def head_gradients(
+    sizes: Sizes, scale: float, inputs: Head, saved: Saved, *, interpret: Any = False
+) -> Head:
+    """Cotangents. Those of since and to_end [b n h k/64 64] are still to be summed over k/64; that
+    of log_decay is the part within the chunk."""
+    blocks = sizes.k // TILE
+    keys, numbers = cs.along_time(sizes, sizes.k), cs.numbers_of(sizes, TILE)
+    parts = cs.numbers_of(sizes, sizes.k)
+    erase = None if saved.d_new is None else keys
+    result = Head(keys, keys, erase, None, parts, parts, parts, numbers)
+    vector = plgpu.SMEM((TILE,), jnp.float32)
+    square = tile(TILE, TILE)
+    scratch = dict(
+        given=Saved(*(None if x is None else tile(TILE, sizes.v) for x in saved)),
+        own=Head(square, square, None, square, None, vector, vector, vector),
+        out=Head(None, None, None, None, vector, vector, vector, vector),
+        inner=square,
+        barrier=plgpu.Barrier(num_arrivals=len(jax.tree.leaves((saved, inputs)))),
+        decay=within.scratch(),
+    )
+    total = sizes.b * sizes.n * sizes.h * blocks
+    return kernel("head_gradients", partial(_run, sizes, scale), result, scratch, total, interpret)(
+        inputs, saved
+    )
+
+
+def _run(
+    sizes: Sizes,
+    scale: float,
+    inputs: Head,
+    saved: Saved,
+    result: Head,
+    *,
+    given: Saved,
+    own: Head,
+    out: Head,
+    inner: Any,
+    barrier: Any,
+    decay: dict[str, Any],
+) -> None:
+    """One chunk of one head, and 64 of its keys."""
+    n, h, k = cs.chunk_head_and_keys(sizes)
+    load_saved(sizes, saved, given, (n, h, k), barrier)
+    keys = block(n), block(h * (sizes.k // TILE) + k)
+    chunk = block(n * sizes.h + h)
+    windows = Head(keys, keys, None, (block(n), block(h)), None, chunk, chunk, chunk)
+    jax.tree.map(
+        lambda ref, x, where: plgpu.copy_gmem_to_smem(x.at[where], ref, barrier),
+        own,
+        inputs,
+        windows,
+    )
+    plgpu.barrier_wait(barrier)
+    d_scores = product((given.d_outputs, transposed(given.new)))
+    weights = within.weights(own.log_decay, **decay)
+    store(inner, scale * weights * d_scores)
+    out.log_decay[...] = within.pull_weights(load(own.scores) * d_scores, **decay)
+    read = product((given.d_outputs, transposed(given.entering)))
+    out.since[...] = jnp.sum(load(own.q) * read, axis=1)
+    d_q = load_rows(own.since) * read + product((inner, own.k))
+    write = product((given.new, transposed(given.leaving)))
+    out.to_end[...] = jnp.sum(load(own.k) * write, axis=1)
+    d_k = load_rows(own.to_end) * write + product((transposed(inner), own.q))
+    out.keep[...] = kept(given)
+    # What was read to the end makes room for results.
+    store(own.q, d_q)
+    store(own.k, d_k)
+    if given.d_new is not None:
+        store(inner, -product((given.d_new, transposed(given.entering))))
+    plgpu.commit_smem()
+    part = block((n * sizes.h + h) * (sizes.k // TILE) + k)
+    plgpu.copy_smem_to_gmem(own.q, result.q.at[keys])
+    plgpu.copy_smem_to_gmem(own.k, result.k.at[keys])
+    if result.erase is not None:
+        plgpu.copy_smem_to_gmem(inner, result.erase.at[keys])
+    for name in ("keep", "since", "to_end"):
+        plgpu.copy_smem_to_gmem(getattr(out, name), getattr(result, name).at[part])
+
+    @pl.when(k == 0)
+    def _() -> None:
+        plgpu.copy_smem_to_gmem(out.log_decay, result.log_decay.at[chunk])
+
+    plgpu.wait_smem_to_gmem(0)

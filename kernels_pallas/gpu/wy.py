@@ -1,0 +1,118 @@
+"""The kernel of the delta rule's operands within all chunks (WY form), no decay or one a head.
+
+    A = scale weights * (q k^T)    L = strict_lower(beta weights * (k k^T))
+    U = (I + L)^-1 Diag(beta) v    W = (I + L)^-1 Diag(beta since) k
+
+Source: Yang et al. 2024, arXiv 2406.06484 and 2412.06464.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import mosaic_gpu as plgpu
+from jaxtyping import Array
+
+from kernels_pallas.gpu import chunks as cs
+from kernels_pallas.gpu import inverse, within
+from kernels_pallas.gpu.chunks import Sizes
+from kernels_pallas.gpu.tiles import (
+    TILE,
+    block,
+    kernel,
+    load_columns,
+    load_rows,
+    product,
+    rows_and_columns,
+    store,
+    store_split,
+    tile,
+    transposed,
+)
+
+
+class Writes(NamedTuple):
+    """Tokens of the delta rule; the last three in float32, the rest in bfloat16."""
+
+    q: Any  # [b t, h k]
+    k: Any  # [b t, h k]
+    v: Any  # [b t, h v]
+    log_decay: Any  # [b n h 64]
+    beta: Any  # [b n h 64]
+    erase: Any  # beta since [b n h 64]
+
+
+class Factors(NamedTuple):
+    """Operands of the chunks; bfloat16."""
+
+    scores: Any  # A [b t, h 64]
+    value: Any  # U [b t, h v]
+    erase: Any  # W [b t, h k]
+
+
+def factors(sizes: Sizes, scale: float, writes: Writes, *, interpret: Any = False) -> Factors:
+    """A, U and W; a block of threads makes one chunk's."""
+    result = Factors(*(cs.along_time(sizes, x) for x in (TILE, sizes.v, sizes.k)))
+    keys, vector = tile(TILE, sizes.k), plgpu.SMEM((TILE,), jnp.float32)
+    scratch = dict(
+        own=Writes(keys, keys, tile(TILE, sizes.v), vector, vector, vector),
+        scores=tile(TILE, TILE),
+        barrier=plgpu.Barrier(num_arrivals=len(writes)),
+        decay=within.scratch(),
+        solve=inverse.scratch(),
+    )
+    blocks = sizes.b * sizes.n * sizes.h
+    return kernel("factors", partial(_run, sizes, scale), result, scratch, blocks, interpret)(
+        writes
+    )
+
+
+def _run(
+    sizes: Sizes,
+    scale: float,
+    writes: Writes,
+    result: Factors,
+    *,
+    own: Writes,
+    scores: Any,
+    barrier: Any,
+    decay: dict[str, Any],
+    solve: dict[str, Any],
+) -> None:
+    n, h = cs.chunk_and_head(sizes)
+    rows, chunk = block(n), block(n * sizes.h + h)
+    keys, values = (rows, pl.ds(h * sizes.k, sizes.k)), (rows, pl.ds(h * sizes.v, sizes.v))
+    at = Writes(keys, keys, values, chunk, chunk, chunk)
+    jax.tree.map(lambda ref, x, w: plgpu.copy_gmem_to_smem(x.at[w], ref, barrier), own, writes, at)
+    plgpu.barrier_wait(barrier)
+    weights = within.weights(own.log_decay, **decay)
+    store(scores, scale * weights * product((own.q, transposed(own.k))))
+    lower = load_rows(own.beta) * strictly_lower(weights * product((own.k, transposed(own.k))))
+    solution = inverse.unit_lower_inverse(lower, **solve)
+    # Where the solve is over, its memory holds the inverse times what scales the right sides.
+    for scaled, numbers in ((solve["corners"], own.beta), (solve["lowers"], own.erase)):
+        store_split(scaled, solution * load_columns(numbers))
+    plgpu.commit_smem()
+    _multiply(solve["corners"], own.v)
+    _multiply(solve["lowers"], own.k)
+    plgpu.commit_smem()
+    plgpu.copy_smem_to_gmem(scores, result.scores.at[rows, block(h)])
+    plgpu.copy_smem_to_gmem(own.v, result.value.at[values])
+    plgpu.copy_smem_to_gmem(own.k, result.erase.at[keys])
+    plgpu.wait_smem_to_gmem(0)
+
+
+def strictly_lower(x: Array) -> Array:
+    row, column = rows_and_columns()
+    return jnp.where(row > column, x, 0.0)
+
+
+def _multiply(pieces: Any, x: Any) -> None:
+    """x [64, .] <- (sum of pieces) x, in place."""
+    for i in range(x.shape[1] // TILE):
+        part = x.at[:, block(i)]
+        store(part, product((pieces.at[0], part), (pieces.at[1], part)))

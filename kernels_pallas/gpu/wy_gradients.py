@@ -1,0 +1,164 @@
+"""The kernel that pulls the delta rule's U and W back to k, v, beta and the decay.
+
+With T = (I + L)^-1, L = beta G, G = strict_lower(weights * (k k^T)), and R = T^T [dU dW]:
+    dL = -strict_lower(R [U W]^T)    M = beta weights * dL    dk = beta since R_W + (M + M^T) k
+    dv = beta R_U    dbeta = rowsum(v * R_U) + rowsum(G * dL)    derase = rowsum(k * R_W)
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import mosaic_gpu as plgpu
+from jaxtyping import Array
+
+from kernels_pallas.gpu import chunks as cs
+from kernels_pallas.gpu import inverse, within
+from kernels_pallas.gpu.chunks import Sizes
+from kernels_pallas.gpu.tiles import (
+    TILE,
+    Ring,
+    block,
+    kernel,
+    load,
+    load_rows,
+    product,
+    store,
+    store_split,
+    tile,
+    transposed,
+)
+from kernels_pallas.gpu.wy import Factors, Writes, strictly_lower
+
+
+class Columns(NamedTuple):
+    """64 columns of v or k, of U or W, and of the cotangent of U or W."""
+
+    right: Any
+    solution: Any
+    cotangent: Any
+
+
+def factor_gradients(
+    sizes: Sizes,
+    writes: Writes,
+    solution: Factors,
+    cotangents: Factors,
+    *,
+    interpret: Any = False,
+) -> Writes:
+    """Cotangents of all but q by way of U and W; that of log_decay is the part within the chunk."""
+    keys, numbers = cs.along_time(sizes, sizes.k), cs.numbers_of(sizes, TILE)
+    result = Writes(None, keys, cs.along_time(sizes, sizes.v), numbers, numbers, numbers)
+    vector, square = plgpu.SMEM((TILE,), jnp.float32), tile(TILE, TILE)
+    own = Writes(None, tile(TILE, sizes.k), None, vector, vector, vector)
+    slots = tile(2, TILE, TILE)
+    scratch = dict(
+        own=own,
+        columns=Columns(slots, slots, slots),
+        kept=tile(TILE, sizes.k),
+        pulled=square,
+        out=square,
+        vectors=Writes(None, None, None, vector, vector, vector),
+        barrier=plgpu.Barrier(num_arrivals=4),
+        ring=plgpu.Barrier(num_arrivals=len(Columns._fields), num_barriers=2),
+        ones=square,
+        solve=inverse.scratch(),
+    )
+    blocks = sizes.b * sizes.n * sizes.h
+    run = kernel("factor_gradients", partial(_run, sizes), result, scratch, blocks, interpret)
+    return run(writes, solution, cotangents)
+
+
+def _run(
+    sizes: Sizes,
+    writes: Writes,
+    solution: Factors,
+    cotangents: Factors,
+    result: Writes,
+    *,
+    own: Writes,
+    columns: Columns,
+    kept: Any,
+    pulled: Any,
+    out: Any,
+    vectors: Writes,
+    barrier: Any,
+    ring: Any,
+    ones: Any,
+    solve: dict[str, Any],
+) -> None:
+    n, h = cs.chunk_and_head(sizes)
+    rows, chunk = block(n), block(n * sizes.h + h)
+    at = Writes(None, (rows, pl.ds(h * sizes.k, sizes.k)), None, chunk, chunk, chunk)
+    jax.tree.map(
+        lambda ref, x, w: plgpu.copy_gmem_to_smem(x.at[w], ref, barrier),
+        own,
+        writes._replace(q=None, v=None),
+        at,
+    )
+    of_v = Columns(writes.v, solution.value, cotangents.value)
+    of_k = Columns(writes.k, solution.erase, cotangents.erase)
+    values, keys = sizes.v // TILE, sizes.k // TILE
+
+    def windows(item: int) -> Columns:
+        if item < values:
+            return Columns(*(x.at[rows, block(h * values + item)] for x in of_v))
+        return Columns(*(x.at[rows, block(h * keys + item - values)] for x in of_k))
+
+    parts = Ring(columns, ring, windows, values + keys)
+    parts.start()
+    plgpu.barrier_wait(barrier)
+    weigh = partial(_weights_and_products, own, ones, solve["lowers"])
+    beta, erase = load_rows(own.beta), load_rows(own.erase)
+    _, products = weigh()
+    store_split(solve["inverses"], inverse.unit_lower_inverse(beta * products, **solve))
+    plgpu.commit_smem()
+    d_lower, d_beta, d_erase = jnp.zeros((TILE, TILE), jnp.float32), None, None
+    for item in range(values + keys):
+        part = parts.take(item)
+        pull = tuple(transposed(solve["inverses"].at[i]) for i in range(2))
+        right = product(*((x, part.cotangent) for x in pull))
+        store(pulled, right)
+        plgpu.commit_smem()
+        d_lower = d_lower - product((pulled, transposed(part.solution)))
+        total = jnp.sum(load(part.right) * right, axis=1)
+        plgpu.wait_smem_to_gmem(0, wait_read_only=True)
+        if item < values:
+            d_beta = total if d_beta is None else d_beta + total
+            store(out, beta * right)
+        else:
+            d_erase = total if d_erase is None else d_erase + total
+            store(kept.at[:, block(item - values)], erase * right)
+        plgpu.commit_smem()
+        if item < values:
+            plgpu.copy_smem_to_gmem(out, result.v.at[rows, block(h * values + item)])
+        parts.refill(item)
+    weights, products = weigh()  # rather than in registers all along
+    d_lower = strictly_lower(d_lower)
+    d_sums = beta * products * d_lower
+    vectors.log_decay[...] = within.pull_weights(d_sums, ones=ones, pieces=solve["lowers"])
+    vectors.beta[...] = d_beta + jnp.sum(products * d_lower, axis=1)
+    vectors.erase[...] = d_erase
+    store(pulled, beta * weights * d_lower)
+    plgpu.commit_smem()
+    for i in range(keys):
+        k, d_k = (x.at[:, block(i)] for x in (own.k, kept))
+        store(d_k, load(d_k) + product((pulled, k), (transposed(pulled), k)))
+    plgpu.commit_smem()
+    plgpu.copy_smem_to_gmem(kept, result.k.at[rows, pl.ds(h * sizes.k, sizes.k)])
+    jax.tree.map(
+        lambda ref, x: plgpu.copy_smem_to_gmem(ref, x.at[chunk]),
+        vectors,
+        result._replace(k=None, v=None),
+    )
+    plgpu.wait_smem_to_gmem(0)
+
+
+def _weights_and_products(own: Writes, ones: Any, pieces: Any) -> tuple[Array, Array]:
+    weights = within.weights(own.log_decay, ones=ones, pieces=pieces)
+    return weights, strictly_lower(weights * product((own.k, transposed(own.k))))
