@@ -7,6 +7,7 @@ waits for HBM and stalls are not in it.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import selectors
@@ -34,13 +35,13 @@ class CompileError(RuntimeError):
 class KernelCost(NamedTuple):
     """Figures of one Pallas kernel on one chip.
 
-    bundles are those of the whole program, in which every branch of the kernel's body stands once,
-    with the loop over the grid around it. use: share of the slots that are taken, of mxu (matrix
-    products), valu, xlu (across lanes), eup (exp and the like), load, store. fills and spills:
-    vector registers loaded back from and put aside to VMEM. vmem: bytes of scratch, spills and
-    blocks with their double buffers. hbm: bytes of all block copies of the grid; hbm_least: every
-    operand and result once (operands that stay in HBM count once in both). code: bytes of the
-    program.
+    bundles: those of a grid step, with every branch of the kernel's body once, its loops as often
+    as they run, and what stands before and after the loop over the grid. use: share of their slots
+    that are taken, of mxu (matrix products), valu, xlu (across lanes), eup (exp and the like),
+    load, store. fills and spills: vector registers loaded back from and put aside to VMEM in them.
+    vmem: bytes of scratch, spills and blocks with their double buffers. hbm: bytes of all block
+    copies of the grid; hbm_least: every operand and result once (operands that stay in HBM count
+    once in both). code: bytes of the program.
     """
 
     name: str
@@ -210,7 +211,13 @@ def pair(calls: list[Call], programs: dict[str, Any]) -> list[tuple[Call, dict[s
 
 
 def cost(call: Call, chip: str, program: dict[str, Any]) -> KernelCost:
-    bundles, slots, capacity = program["bundles"], program["slots"], program["capacity"]
+    parts, capacity = program["parts"], program["capacity"]
+    times = runs(call, parts)
+    bundles = sum(n * part["bundles"] for n, part in zip(times, parts, strict=True))
+    slots = {
+        name: sum(n * part["slots"][name] for n, part in zip(times, parts, strict=True))
+        for name in capacity
+    }
     shares = ("mxu", "valu", "xlu", "eup", "load", "store")
     return KernelCost(
         name=call.name,
@@ -222,7 +229,26 @@ def cost(call: Call, chip: str, program: dict[str, Any]) -> KernelCost:
         vmem=program.get("vmem", 0),
         hbm=sum(block.moved for block in call.blocks),
         hbm_least=sum(block.least for block in call.blocks),
-        code=BUNDLE_BYTES * bundles,
+        code=BUNDLE_BYTES * sum(part["bundles"] for part in parts),
         grid=call.grid,
         blocks=call.blocks,
     )
+
+
+def runs(call: Call, parts: list[dict[str, Any]]) -> list[int]:
+    """How often each part of a program runs in a grid step.
+
+    Part 0 is outside of all loops; the first loop is that over the grid, if there is one.
+    """
+    around = 2 if math.prod(call.grid) > 1 else 1
+    trips = call.trips
+    if len(parts) != around + len(trips) or None in trips:
+        raise CompileError(
+            f"{call.name}: its program has {len(parts) - around} loops, its body says how often "
+            f"{sum(n is not None for n in trips)} of {len(trips)} run: their bundles cannot be "
+            "counted"
+        )
+    found: list[int] = []
+    for part, n in zip(parts, [1] * around + [n or 0 for n in trips], strict=True):
+        found.append(n * (1 if part["parent"] is None else found[part["parent"]]))
+    return found

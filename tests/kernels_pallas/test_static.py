@@ -10,7 +10,7 @@ import pytest
 from kernels_pallas.static import CHIPS, Costs, LibtpuMissing, static_cost, tracing_for
 from kernels_pallas.static.calls import pallas_calls
 from tests.kernels_pallas.aot import aot, compile_for, copies
-from tests.kernels_pallas.small import product
+from tests.kernels_pallas.small import product, summed
 
 M, N, K, V, ROWS = 2, 256, 64, 128, 64
 
@@ -83,6 +83,20 @@ def test_more_work_a_step_takes_more_bundles(costs):
         for rows in (16, 128)
     )
     assert small < large < 4 * small
+
+
+@aot
+def test_a_loop_counts_as_often_as_it_runs(costs):
+    def bundles(n, **options):
+        x = jax.ShapeDtypeStruct((4, n, 128), jnp.float32)
+        return costs(lambda x: summed(x, **options), (x,), "v5e")[0].bundles
+
+    once, twice, four = bundles(512), bundles(1024), bundles(2048)
+    assert 64 * 4 < twice - once < 64 * 40  # 64 more turns
+    assert four - twice == 2 * (twice - once)
+    assert bundles(512, unroll=8) < once
+    with pytest.raises(RuntimeError, match="summed: its program has 1 loops, .* 0 of 1 run"):
+        bundles(512, dynamic=True)
 
 
 @aot
