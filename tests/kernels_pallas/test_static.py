@@ -138,6 +138,21 @@ def test_a_refusal_of_the_compiler_is_told_and_the_next_program_compiles(costs):
 
 
 @aot
+def test_a_dead_compiler_is_told_and_replaced():
+    with Costs() as costs:
+        costs.compiler.start().kill()
+        with pytest.raises(RuntimeError, match="v5e: the compiler died, exit code -9"):
+            costs(product, specs(), "v5e")
+        assert costs(product, specs(), "v5e")
+
+
+@aot
+def test_a_program_that_compiles_too_long_is_given_up():
+    with Costs(timeout=0.01) as costs, pytest.raises(RuntimeError, match="more than 0.01 s"):
+        costs(product, specs(), "v5e")
+
+
+@aot
 def test_static_cost_leaves_nothing_behind(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
