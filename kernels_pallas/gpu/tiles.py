@@ -7,6 +7,7 @@ holds the results in registers.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -23,7 +24,9 @@ SHARED_BYTES = 232448 - 4096  # what a block may use on Hopper, less barriers an
 
 def tile(*shape: int) -> Any:
     """bfloat16 shared memory in the arrangement that the matrix unit and the copy engine read."""
-    arrangement = (plgpu.TilingTransform((8, 64)), plgpu.SwizzleTransform(128))
+    swizzle: Any = plgpu.SwizzleTransform  # both are abstract by their annotations only
+    tiling: Any = plgpu.TilingTransform
+    arrangement = (tiling((8, 64)), swizzle(128))
     return plgpu.SMEM(shape, jnp.bfloat16, transforms=arrangement)
 
 
@@ -65,7 +68,7 @@ def product(*pairs: tuple[Any, Any]) -> jax.Array:
             plgpu.wgmma(total, left, right)
         return total[...]  # waits
 
-    return pl.run_scoped(accumulate, plgpu.ACC(shape, jnp.float32))
+    return pl.run_scoped(accumulate, plgpu.WGMMAAccumulatorRef(shape, jnp.float32))
 
 
 def transposed(ref: Any) -> Any:
@@ -123,10 +126,8 @@ def product_of_splits(left: Any, right: Any) -> jax.Array:
 
 def rows_and_columns() -> tuple[jax.Array, jax.Array]:
     """The row and the column of every entry of a tile."""
-    return tuple(
-        plgpu.broadcasted_iota(jnp.int32, (TILE, TILE), axis, layout=plgpu.Layout.WGMMA)
-        for axis in (0, 1)
-    )
+    iota = partial(plgpu.broadcasted_iota, jnp.int32, (TILE, TILE), layout=plgpu.Layout.WGMMA)
+    return iota(0), iota(1)
 
 
 def kernel(

@@ -118,7 +118,7 @@ def _run(
     _, products = weigh()
     store_split(solve["inverses"], inverse.unit_lower_inverse(beta * products, **solve))
     plgpu.commit_smem()
-    d_lower, d_beta, d_erase = jnp.zeros((TILE, TILE), jnp.float32), None, None
+    d_lower, d_beta, d_erase = 0.0, 0.0, 0.0
     for item in range(values + keys):
         part = parts.take(item)
         pull = tuple(transposed(solve["inverses"].at[i]) for i in range(2))
@@ -129,17 +129,17 @@ def _run(
         total = jnp.sum(load(part.right) * right, axis=1)
         plgpu.wait_smem_to_gmem(0, wait_read_only=True)
         if item < values:
-            d_beta = total if d_beta is None else d_beta + total
+            d_beta = d_beta + total
             store(out, beta * right)
         else:
-            d_erase = total if d_erase is None else d_erase + total
+            d_erase = d_erase + total
             store(kept.at[:, block(item - values)], erase * right)
         plgpu.commit_smem()
         if item < values:
             plgpu.copy_smem_to_gmem(out, result.v.at[rows, block(h * values + item)])
         parts.refill(item)
     weights, products = weigh()  # rather than in registers all along
-    d_lower = strictly_lower(d_lower)
+    d_lower = strictly_lower(jnp.asarray(d_lower))
     d_sums = beta * products * d_lower
     vectors.log_decay[...] = within.pull_weights(d_sums, ones=ones, pieces=solve["lowers"])
     vectors.beta[...] = d_beta + jnp.sum(products * d_lower, axis=1)
