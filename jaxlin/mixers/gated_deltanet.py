@@ -90,7 +90,7 @@ class GatedDeltaNet(Mixer):
         show(self, "final_state", state)
         y = RMSNorm(c.norm_eps, name="norm")(y)
         if c.gate:
-            gate = jax.nn.silu(split(self.linear("gate", widths["v"])(x), value_heads))
+            gate = jax.nn.silu(self.linear("gate", widths["v"], heads=value_heads)(x))
             y = y * show(self, "output_gate", gate)
         if cache is not None:
             cache = RecurrentCache(state, tails, last_segments(cache, segment_ids, x.shape[1]))

@@ -54,20 +54,21 @@ class GLA(Mixer):
         key_width, value_width = sizes(c, self.width)
         kv_heads = c.kv_heads or c.heads
         shared = c.heads // kv_heads  # query heads for each key head
-        flat = {
-            "q": self.linear("q", key_width)(x),
-            "k": self.linear("k", key_width // shared, "kv_heads")(x),
-            "v": self.linear("v", value_width // shared, "kv_heads")(x),
+        outputs = {
+            "q": (key_width, "heads", c.heads),
+            "k": (key_width // shared, "kv_heads", kv_heads),
+            "v": (value_width // shared, "kv_heads", kv_heads),
         }
-        tails = {}
-        if c.conv:
-            for name in flat:
-                flat[name], tails[name] = convolve(self, name, flat[name], segment_ids, cache)
-                flat[name] = jax.nn.silu(flat[name])
-        split = lambda a, h: a.reshape(*a.shape[:2], h, -1)  # noqa: E731
-        q = FEATURE_MAPS[c.feature_map](split(flat["q"], c.heads))
-        k = FEATURE_MAPS[c.feature_map](split(flat["k"], kv_heads))
-        k, v = (jnp.repeat(a, shared, axis=2) for a in (k, split(flat["v"], kv_heads)))
+        split, tails = {}, {}
+        for name, (width, axis, heads) in outputs.items():
+            # Without a convolution the product writes heads, the layout of the kernels.
+            y = self.linear(name, width, axis, heads=None if c.conv else heads)(x)
+            if c.conv:
+                y, tails[name] = convolve(self, name, y, segment_ids, cache)
+                y = jax.nn.silu(y).reshape(*y.shape[:2], heads, -1)
+            split[name] = y
+        q, k = (FEATURE_MAPS[c.feature_map](split[name]) for name in "qk")
+        k, v = (jnp.repeat(a, shared, axis=2) for a in (k, split["v"]))
         decay = self._log_decay(x, kv_heads, key_width // c.heads)
         if decay is not None:
             decay = decay if decay.ndim == 1 else jnp.repeat(decay, shared, axis=2)
@@ -77,7 +78,7 @@ class GLA(Mixer):
         show(self, "final_state", state)
         y = RMSNorm(c.norm_eps, name="norm")(y)
         if c.output_gate:
-            gate = jax.nn.silu(split(self.linear("gate", value_width)(x), c.heads))
+            gate = jax.nn.silu(self.linear("gate", value_width, heads=c.heads)(x))
             y = y * show(self, "output_gate", gate)
         if cache is not None:
             cache = RecurrentCache(state, tails, last_segments(cache, segment_ids, x.shape[1]))

@@ -25,7 +25,9 @@ class Linear(nn.Module):
     """y = x W (+ bias) (+ the adapters of this site).
 
     kernel [inputs, features] and bias [features] are float32; the product is in `dtype`. `axes` are
-    the logical names of the kernel's two axes, for sharding.
+    the logical names of the kernel's two axes, for sharding. With `heads`, y is [*batch, heads,
+    features / heads]: the product itself writes that layout, where a reshape after it would be a
+    copy on TPU.
     """
 
     features: int
@@ -33,8 +35,9 @@ class Linear(nn.Module):
     dtype: Any = jnp.float32
     bias: bool = False
     std: float = 0.02
+    heads: int | None = None
 
-    def __call__(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch features"]:
+    def __call__(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*outputs"]:
         return self.product(x.shape[-1])(x)
 
     @nn.compact
@@ -51,9 +54,9 @@ class Linear(nn.Module):
         deltas = site_adapters(self, "kernel")
 
         def apply(x: Array) -> Array:
-            y = dense(x, kernel, bias, self.dtype, result)
+            y = dense(x, kernel, bias, self.dtype, result, self.heads)
             for delta in deltas:
-                y = y + delta.output(x.astype(self.dtype))
+                y = y + delta.output(x.astype(self.dtype)).reshape(y.shape)
             return y
 
         return apply

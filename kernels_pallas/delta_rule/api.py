@@ -1,15 +1,29 @@
 """The public delta rule: checks, the choice of implementation, one call."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from kernels_pallas.call import Call, call_of_heads
+from kernels_pallas.chip import target
 from kernels_pallas.delta_rule.reference import delta_rule_reference
 from kernels_pallas.delta_rule.xla import Tokens, delta_rule_chunked, plan_for
-from kernels_pallas.dispatch import choose
-from kernels_pallas.shapes import accumulation_dtype, check_heads, expect, resets_of, token_decay
+from kernels_pallas.dispatch import choose, run_kernel
+from kernels_pallas.shapes import (
+    accumulation_dtype,
+    check_chunk_size,
+    check_decay,
+    check_heads,
+    expect,
+    expect_floats,
+    resets_of,
+    scale_of,
+    token_decay,
+)
 from kernels_pallas.vary import vary_alike
-
-IMPLEMENTATIONS = ("reference", "xla")
 
 
 def delta_rule(
@@ -24,6 +38,7 @@ def delta_rule(
     segment_ids: Int[Array, "b t"] | None = None,
     chunk_size: int | None = None,
     implementation: str | None = None,
+    interpret: Any = False,
 ) -> tuple[Float[Array, "b t h v"], Float[Array, "b h k v"]]:
     """Error-correcting writes to a matrix memory (DeltaNet, Gated DeltaNet, Kimi Delta Attention).
 
@@ -39,27 +54,39 @@ def delta_rule(
         initial_state: state before the first token [b, h, k, v]; zero where not given.
         segment_ids: integers [b, t]; where one differs from its predecessor the state starts from
             zero. The initial state belongs to the segment of the first token.
-        chunk_size: tokens of a chunk, a power of two; only the chunked form reads it.
-        implementation: "reference" (token by token), "xla" (chunks of matrix products), or None:
-            chosen by shape.
+        chunk_size: tokens of a chunk, a power of two; None: what was measured to be best.
+        implementation: "reference" (token by token), "xla" (chunks of matrix products),
+            "pallas_tpu", "pallas_gpu" (kernels), or None: chosen by platform, chip and shape;
+            `explain` tells which and why.
+        interpret: run a Pallas kernel in its interpreter, on any platform: True, or the parameters
+            of Pallas' TPU or GPU interpreter. Has no effect where none runs.
 
     Returns:
         Outputs [b, t, h, v] in v's dtype, and the state after the last token in float32 (float64
         if an input is float64).
 
     Raises:
-        ValueError: a shape or the chunk size does not fit.
-        ImplementationError: the implementation asked for cannot run.
+        ValueError: a shape, a dtype or the chunk size does not fit; a log decay is above 0 or NaN
+            (seen outside jit, and as a compiled function runs with `jax_debug_nans` set).
+        ImplementationError: the implementation asked for does not exist or cannot run here.
 
     Source: Yang et al. 2024, arXiv 2406.06484 and 2412.06464.
     """
     tokens, state = prepare(q, k, v, beta, log_decay, initial_state, segment_ids)
-    factor = k.shape[-1] ** -0.5 if scale is None else scale
-    plan = plan_for(k, factor, chunk_size)
-    choice = choose("delta_rule", implementation, dict.fromkeys(IMPLEMENTATIONS), k.shape[1])
+    factor = scale_of("delta_rule", scale, k.shape[-1])
+    check_chunk_size("delta_rule", chunk_size)
+    call = call_of(tokens, state)
+    choice = choose(call, target(), implementation, interpret)
     if choice.implementation == "reference":
         return delta_rule_reference(*tokens, state, factor)
-    return delta_rule_chunked(plan, tokens, state)
+    if choice.implementation == "xla":
+        return delta_rule_chunked(plan_for(k, factor, chunk_size), tokens, state)
+    return run_kernel(call, choice, tokens, state, factor, chunk_size, interpret)
+
+
+def call_of(tokens: Tokens, state: Any) -> Call:
+    """What is asked of an implementation."""
+    return call_of_heads("delta_rule", tokens, state)
 
 
 def prepare(
@@ -73,10 +100,12 @@ def prepare(
 ) -> tuple[Tokens, Array]:
     """Arguments checked and in one form: decay [b, t, h, 1|k] or None, a state, resets [b, t]."""
     check_heads("delta_rule", k if q is None else q, k, v, initial_state, segment_ids)
-    expect("delta_rule", "beta", beta, k.shape[:3], "b t h")
+    expect("delta_rule", "beta", beta, k.shape[:3], "b t h", "one write strength a head")
+    expect_floats("delta_rule", beta=beta)
+    check_decay("delta_rule", log_decay, k)
     given = [x for x in (q, k, v, beta, log_decay, initial_state) if x is not None]
     dtype = accumulation_dtype(*given)
-    decay = token_decay("delta_rule", log_decay, k, dtype)
+    decay = token_decay(log_decay, k, dtype)
     if initial_state is None:
         initial_state = jnp.zeros((k.shape[0], *k.shape[2:], v.shape[-1]), dtype)
     tokens = Tokens(q, k, v, beta, decay, resets_of(segment_ids))

@@ -6,6 +6,7 @@ from jaxtyping import Array, Float, Int
 from kernels_pallas.delta_rule.api import prepare
 from kernels_pallas.delta_rule.xla import delta_rule_chunked, plan_for
 from kernels_pallas.monoid import Summary
+from kernels_pallas.shapes import check_chunk_size
 
 
 def delta_rule_summary(
@@ -24,8 +25,9 @@ def delta_rule_summary(
     values, as k more columns whose values are zero. A reset within the tokens makes M zero.
 
     Raises:
-        ValueError: a shape or the chunk size does not fit.
+        ValueError: an argument does not fit, as in the op.
     """
+    check_chunk_size("delta_rule", chunk_size)
     tokens, state = prepare(None, k, v, beta, log_decay, None, segment_ids)
     columns = jnp.pad(tokens.v, ((0, 0),) * 3 + ((0, k.shape[-1]),))
     unit = jnp.broadcast_to(

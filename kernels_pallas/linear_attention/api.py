@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-import jax
+from typing import Any
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from kernels_pallas.call import Call, call_of_heads
+from kernels_pallas.chip import target
 from kernels_pallas.chunks import Plan, plan
-from kernels_pallas.dispatch import choose
+from kernels_pallas.dispatch import choose, run_kernel
 from kernels_pallas.linear_attention.reference import linear_attention_reference
 from kernels_pallas.linear_attention.xla import Tokens, linear_attention_chunked
-from kernels_pallas.shapes import accumulation_dtype, check_heads, resets_of, token_decay
+from kernels_pallas.shapes import (
+    accumulation_dtype,
+    check_chunk_size,
+    check_decay,
+    check_heads,
+    resets_of,
+    scale_of,
+    token_decay,
+)
 from kernels_pallas.vary import vary_alike
-
-IMPLEMENTATIONS = ("reference", "xla")
 
 
 def linear_attention(
@@ -27,6 +36,7 @@ def linear_attention(
     segment_ids: Int[Array, "b t"] | None = None,
     chunk_size: int | None = None,
     implementation: str | None = None,
+    interpret: Any = False,
 ) -> tuple[Float[Array, "b t h v"], Float[Array, "b h k v"]]:
     """Causal attention through an additive matrix memory (linear attention, RetNet, GLA, HGRN-2).
 
@@ -41,33 +51,45 @@ def linear_attention(
         initial_state: state before the first token [b, h, k, v]; zero where not given.
         segment_ids: integers [b, t]; where one differs from its predecessor the state starts from
             zero. The initial state belongs to the segment of the first token.
-        chunk_size: tokens of a chunk, a power of two; only the chunked form reads it.
-        implementation: "reference" (token by token), "xla" (chunks of matrix products), or None:
-            chosen by shape.
+        chunk_size: tokens of a chunk, a power of two; None: what was measured to be best.
+        implementation: "reference" (token by token), "xla" (chunks of matrix products),
+            "pallas_tpu", "pallas_gpu" (kernels), or None: chosen by platform, chip and shape;
+            `explain` tells which and why.
+        interpret: run a Pallas kernel in its interpreter, on any platform: True, or the parameters
+            of Pallas' TPU or GPU interpreter. Has no effect where none runs.
 
     Returns:
         Outputs [b, t, h, v] in v's dtype, and the state after the last token in float32 (float64
         if an input is float64).
 
     Raises:
-        ValueError: a shape or the chunk size does not fit.
-        ImplementationError: the implementation asked for cannot run.
+        ValueError: a shape, a dtype or the chunk size does not fit; a log decay is above 0 or NaN
+            (seen outside jit, and as a compiled function runs with `jax_debug_nans` set).
+        ImplementationError: the implementation asked for does not exist or cannot run here.
 
     Source: Yang et al. 2024, arXiv 2312.06635.
     """
     tokens, state = prepare(q, k, v, log_decay, initial_state, segment_ids)
-    factor = k.shape[-1] ** -0.5 if scale is None else scale
-    cut = plan_for(tokens, factor, chunk_size)
-    choice = choose("linear_attention", implementation, dict.fromkeys(IMPLEMENTATIONS), k.shape[1])
+    factor = scale_of("linear_attention", scale, k.shape[-1])
+    check_chunk_size("linear_attention", chunk_size)
+    call = call_of(tokens, state)
+    choice = choose(call, target(), implementation, interpret)
     if choice.implementation == "reference":
         return linear_attention_reference(*tokens, state, factor)
-    return linear_attention_chunked(cut, tokens, state)
+    if choice.implementation == "xla":
+        return linear_attention_chunked(plan_for(tokens, factor, chunk_size), tokens, state)
+    return run_kernel(call, choice, tokens, state, factor, chunk_size, interpret)
+
+
+def call_of(tokens: Tokens, state: Any) -> Call:
+    """What is asked of an implementation."""
+    return call_of_heads("linear_attention", tokens, state)
 
 
 def plan_for(tokens: Tokens, scale: float, chunk_size: int | None) -> Plan:
-    """The cut for the tokens' length and form of decay on the default backend."""
+    """The cut for the tokens' length and form of decay on the target chip."""
     per_key = tokens.log_decay is not None and tokens.log_decay.shape[-1] > 1
-    if jax.default_backend() == "cpu":  # measured: benchmarks/ops.py
+    if target().platform == "cpu":  # measured: benchmarks/ops.py
         at_once = 2048 if tokens.k.shape[1] <= 2048 else 512
         rows, group = (32, 256) if per_key else (64, at_once)
     else:  # more work in a step, and the memory for it
@@ -85,9 +107,10 @@ def prepare(
 ) -> tuple[Tokens, Array]:
     """Arguments checked and in one form: decay [b, t, h, 1|k] or None, a state, resets [b, t]."""
     check_heads("linear_attention", k if q is None else q, k, v, initial_state, segment_ids)
+    check_decay("linear_attention", log_decay, k)
     given = [x for x in (q, k, v, log_decay, initial_state) if x is not None]
     dtype = accumulation_dtype(*given)
-    decay = token_decay("linear_attention", log_decay, k, dtype)
+    decay = token_decay(log_decay, k, dtype)
     if initial_state is None:
         initial_state = jnp.zeros((k.shape[0], *k.shape[2:], v.shape[-1]), dtype)
     tokens = Tokens(q, k, v, decay, resets_of(segment_ids))

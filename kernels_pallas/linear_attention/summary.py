@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Int
 from kernels_pallas.linear_attention.api import plan_for, prepare
 from kernels_pallas.linear_attention.xla import linear_attention_chunked
 from kernels_pallas.monoid import Summary
+from kernels_pallas.shapes import check_chunk_size
 
 
 def linear_attention_summary(
@@ -20,8 +21,9 @@ def linear_attention_summary(
 ) -> Summary:
     """Transition M = exp(sum of g), [b, h] or (per-key decay) [b, h, k], and state E [b, h, k, v].
 
-    A reset within the tokens makes M zero. Raises ValueError where a shape does not fit.
+    A reset within the tokens makes M zero. Raises ValueError where an argument does not fit.
     """
+    check_chunk_size("linear_attention", chunk_size)
     tokens, start = prepare(None, k, v, log_decay, None, segment_ids)
     _, state = linear_attention_chunked(plan_for(tokens, 1.0, chunk_size), tokens, start)
     if log_decay is None or tokens.log_decay is None:

@@ -30,6 +30,9 @@ class Dims(NamedTuple):
 
 
 DIMS = Dims()
+PLAIN = ("reference", "xla")
+# Run in the interpreter, in float32 and bfloat16; the others in float64 too.
+KERNELS = ("pallas_tpu",)
 
 
 class Op(NamedTuple):
@@ -40,7 +43,7 @@ class Op(NamedTuple):
     draw: Draw
     recurrence: Callable[..., tuple[np.ndarray, np.ndarray]]
     forms: tuple[str, ...]  # of log_decay
-    implementations: tuple[str, ...] = ("reference", "xla")
+    implementations: tuple[str, ...] = (*PLAIN, *KERNELS)
 
 
 class Case(NamedTuple):
@@ -104,6 +107,11 @@ OPS = {
 }
 
 
+def each(forms: list[tuple[str, str]], *implementations: str) -> list[tuple[str, str, str]]:
+    """(op, form of decay, implementation) for those of `implementations` that the op has."""
+    return [(*way, i) for way in forms for i in implementations if i in OPS[way[0]].implementations]
+
+
 def make_case(
     name: str,
     form: str,
@@ -154,6 +162,8 @@ def _evaluate(run, options, arrays, segment_ids, cotangents):
 
 def evaluate(case: Case, dtype: Any = np.float64, run: Callable | None = None, **options) -> Arrays:
     """Outputs, final state and the gradient of every input, as they come."""
+    if options.get("implementation") in KERNELS:
+        options = {"interpret": True} | options
     with jax.enable_x64(dtype == np.float64):
         arrays, cotangents = device_arrays(case, dtype)
         ids = None if case.segment_ids is None else jnp.asarray(case.segment_ids)

@@ -4,27 +4,28 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.conformance.ops import OPS, Case, assert_close, evaluate, make_case
-from tests.conformance.test_ops import BOUND64, IMPLEMENTATIONS, WAYS
+from tests.conformance.ops import KERNELS, OPS, PLAIN, Case, assert_close, each, evaluate, make_case
+from tests.conformance.test_ops import BOUND32, BOUND64, WAYS
 
-T, CHUNK = 24, 8
+T, CHUNK = 24, {"reference": 8, "xla": 8, "pallas_tpu": 16}
 STARTS = (3, 8, 9, 16, 21)  # inside a chunk, on its border, and after one token
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-@pytest.mark.parametrize(("name", "form"), WAYS)
+@pytest.mark.parametrize(("name", "form", "implementation"), each(WAYS, *PLAIN, *KERNELS))
 def test_packed_equals_separate(name: str, form: str, implementation: str) -> None:
     whole = make_case(name, form, T, starts=STARTS)
-    found = evaluate(whole, implementation=implementation, chunk_size=CHUNK)
+    dtype, bound = (np.float32, BOUND32) if implementation in KERNELS else (np.float64, BOUND64)
+    options = {"implementation": implementation, "chunk_size": CHUNK[implementation]}
+    found = evaluate(whole, dtype, **options)
     along_time = [n for n in found if n not in ("state", "d_initial_state")]
     for start, stop in zip((0, *STARTS), (*STARTS, T), strict=True):
         alone = evaluate(document(whole, start, stop), implementation="reference")
         have = {n: found[n][:, start:stop] for n in along_time}
-        assert_close(have, {n: alone[n] for n in along_time}, BOUND64)
+        assert_close(have, {n: alone[n] for n in along_time}, bound)
         if start == 0:
-            assert_close(found, {"d_initial_state": alone["d_initial_state"]}, BOUND64)
+            assert_close(found, {"d_initial_state": alone["d_initial_state"]}, bound)
         if stop == T:
-            assert_close(found, {"state": alone["state"]}, BOUND64)
+            assert_close(found, {"state": alone["state"]}, bound)
 
 
 def document(case: Case, start: int, stop: int) -> Case:
@@ -35,8 +36,7 @@ def document(case: Case, start: int, stop: int) -> Case:
     return Case(case.op, arrays, None, (d_outputs[:, start:stop], d_state * (stop == T)))
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-@pytest.mark.parametrize(("name", "form"), WAYS)
+@pytest.mark.parametrize(("name", "form", "implementation"), each(WAYS, *PLAIN, *KERNELS))
 def test_no_gradient_crosses_a_border(name: str, form: str, implementation: str) -> None:
     """Only the last document is looked at; what lies before it must not move that at all."""
     case = make_case(name, form, T, starts=STARTS)
@@ -44,7 +44,8 @@ def test_no_gradient_crosses_a_border(name: str, form: str, implementation: str)
     last = STARTS[-1]
     mask = (np.arange(T) >= last).reshape(-1, *(1,) * (d_outputs.ndim - 2))
     case = case._replace(cotangents=(d_outputs * mask, d_state))
-    found = evaluate(case, np.float32, implementation=implementation, chunk_size=CHUNK)
+    options = {"implementation": implementation, "chunk_size": CHUNK[implementation]}
+    found = evaluate(case, np.float32, **options)
     assert not found["d_initial_state"].any()
     for key in case.arrays.keys() - {"initial_state"}:
         assert not found[f"d_{key}"][:, :last].any(), key

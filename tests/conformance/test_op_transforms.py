@@ -1,6 +1,7 @@
 """The ops under JAX's transformations, and the same bits on every run."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,11 +11,14 @@ from jax.sharding import Mesh, PartitionSpec
 from jax.test_util import check_grads
 
 from tests.conformance.ops import (
+    KERNELS,
     OPS,
+    PLAIN,
     Case,
     Dims,
     assert_close,
     device_arrays,
+    each,
     evaluate,
     exact,
     make_case,
@@ -23,13 +27,27 @@ from tests.conformance.test_ops import (
     BOUND32,
     BOUND64,
     CHUNK,
+    EVERYTHING,
     FORMS,
-    IMPLEMENTATIONS,
+    LAST,
     STARTS,
     WAYS,
 )
 
 T, OPTIONS = 20, {"implementation": "xla", "chunk_size": 8}
+# Kernels under the transformations: one form of decay for each op.
+TRANSFORMED = each(WAYS, "xla") + each(LAST, *KERNELS)
+
+
+def setting(implementation: str) -> tuple[Any, float, dict[str, Any]]:
+    """The dtype to test in, its bound, and the op's options, with two chunks or more in T."""
+    if implementation in KERNELS:
+        return (
+            np.float32,
+            BOUND32,
+            dict(implementation=implementation, chunk_size=16, interpret=True),
+        )
+    return np.float64, BOUND64, OPTIONS | {"implementation": implementation}
 
 
 def loss(case: Case, arrays: dict, weights: tuple, **options) -> jax.Array:
@@ -37,8 +55,7 @@ def loss(case: Case, arrays: dict, weights: tuple, **options) -> jax.Array:
     return sum(jnp.sum(w * x) for w, x in zip(weights, found, strict=True))
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-@pytest.mark.parametrize(("name", "form"), FORMS)
+@pytest.mark.parametrize(("name", "form", "implementation"), EVERYTHING)
 def test_two_runs_give_the_same_bits(name: str, form: str, implementation: str) -> None:
     case = make_case(name, form, 65, starts=STARTS)
     options = {"implementation": implementation, "chunk_size": CHUNK}
@@ -47,9 +64,10 @@ def test_two_runs_give_the_same_bits(name: str, form: str, implementation: str) 
         assert x.tobytes() == again[key].tobytes(), key
 
 
-@pytest.mark.parametrize(("name", "form"), WAYS)
-def test_vmap(name: str, form: str) -> None:
+@pytest.mark.parametrize(("name", "form", "implementation"), TRANSFORMED)
+def test_vmap(name: str, form: str, implementation: str) -> None:
     """Over all inputs but the initial state, which is shared."""
+    dtype, bound, options = setting(implementation)
     cases = [make_case(name, form, T), make_case(name, form, T, dims=Dims())]
     shifted = {n: np.roll(x, 1, axis=1) for n, x in cases[1].arrays.items()}
     shifted["initial_state"] = cases[0].arrays["initial_state"]
@@ -61,68 +79,77 @@ def test_vmap(name: str, form: str) -> None:
     @jax.jit
     def gradients(arrays: dict, weights: tuple) -> dict:
         def total(arrays: dict) -> jax.Array:
-            each = jax.vmap(lambda a: loss(cases[0], a, weights, **OPTIONS), (axes,))(arrays)
+            each = jax.vmap(lambda a: loss(cases[0], a, weights, **options), (axes,))(arrays)
             return jnp.sum(each)
 
         return jax.grad(total)(arrays)
 
-    with jax.enable_x64(True):
-        weights = tuple(jnp.asarray(x) for x in cases[0].cotangents)
-        found = gradients({n: jnp.asarray(x) for n, x in stacked.items()}, weights)
+    with jax.enable_x64(dtype == np.float64):
+        weights = tuple(jnp.asarray(x, dtype) for x in cases[0].cotangents)
+        found = gradients({n: jnp.asarray(x, dtype) for n, x in stacked.items()}, weights)
         found = {n: np.asarray(x) for n, x in found.items()}
     wanted = [exact(case) for case in cases]
     together = {n: np.stack([w[f"d_{n}"] for w in wanted]) for n in stacked}
     together["initial_state"] = together["initial_state"].sum(0)
-    assert_close(found, together, BOUND64)
+    assert_close(found, together, bound)
 
 
-@pytest.mark.parametrize(("name", "form"), WAYS)
-def test_without_jit_under_remat_and_in_a_scan(name: str, form: str) -> None:
+@pytest.mark.parametrize(("name", "form", "implementation"), TRANSFORMED)
+def test_without_jit_under_remat_and_in_a_scan(name: str, form: str, implementation: str) -> None:
     """Twice the op, its outputs fed back as its written input, as two layers would."""
+    dtype, bound, options = setting(implementation)
     case = make_case(name, form, T, dims=Dims(k=3))
     written = "v" if "v" in case.arrays else "x"
 
-    def layer(arrays: dict, _: None, implementation: str) -> tuple[dict, None]:
-        options = OPTIONS | {"implementation": implementation}
+    def layer(arrays: dict, _: None, options: dict) -> tuple[dict, None]:
         return arrays | {written: case.op.run(**arrays, **options)[0]}, None
 
     def scanned(arrays: dict) -> jax.Array:
-        body = jax.checkpoint(functools.partial(layer, implementation="xla"))
+        body = jax.checkpoint(functools.partial(layer, options=options))
         return jnp.sum(jax.lax.scan(body, arrays, None, length=2)[0][written] ** 2)
 
     def unrolled(arrays: dict) -> jax.Array:
         for _ in range(2):
-            arrays, _ = layer(arrays, None, implementation="reference")
+            arrays, _ = layer(arrays, None, {"implementation": "reference"})
         return jnp.sum(arrays[written] ** 2)
 
     with jax.enable_x64(True):
-        arrays, _ = device_arrays(case, np.float64)
-        wanted = jax.jit(jax.grad(unrolled))(arrays)
+        wanted = jax.jit(jax.grad(unrolled))(device_arrays(case, np.float64)[0])
+    with jax.enable_x64(dtype == np.float64):
+        arrays, _ = device_arrays(case, dtype)
         for gradient in (jax.grad(scanned), jax.jit(jax.grad(scanned))):
             found = gradient(arrays)
             assert_close(
                 {n: np.asarray(x) for n, x in found.items()},
                 {n: np.asarray(x) for n, x in wanted.items()},
-                BOUND64,
+                bound,
             )
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-@pytest.mark.parametrize(("name", "form"), FORMS)
+@pytest.mark.parametrize(
+    ("name", "form", "implementation"),
+    each(FORMS, *PLAIN) + each([("linear_attention", "constant"), *LAST], *KERNELS),
+)
 def test_shard_map_over_the_batch(name: str, form: str, implementation: str) -> None:
     """A constant decay is held once, everything else per device."""
     case = make_case(name, form, T, dims=Dims(b=8), starts=(6,))
     mesh = Mesh(np.array(jax.devices()[:8]), ("data",))
     split, once = PartitionSpec("data"), PartitionSpec()
     specs = {n: once if x.shape[0] != 8 else split for n, x in case.arrays.items()}
-    options = OPTIONS | {"implementation": implementation}
+    _, _, options = setting(implementation)
 
     def run(arrays: dict, ids: jax.Array) -> tuple:
         return case.op.run(**arrays, segment_ids=ids, **options)
 
     @jax.jit
     def gradients(arrays: dict, ids: jax.Array, weights: tuple) -> dict:
-        sharded = jax.shard_map(run, mesh=mesh, in_specs=(specs, split), out_specs=(split, split))
+        sharded = jax.shard_map(
+            run,
+            mesh=mesh,
+            in_specs=(specs, split),
+            out_specs=(split, split),
+            check_vma=implementation not in KERNELS,  # Pallas' interpreter knows no varying axes
+        )
         found, pull = jax.vjp(lambda arrays: sharded(arrays, ids), arrays)
         (d_arrays,) = pull(weights)
         return dict(zip(("outputs", "state"), found, strict=True)) | {

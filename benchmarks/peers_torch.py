@@ -1,0 +1,88 @@
+"""The forms that torch runs: softmax attention, and the gated delta rule of transformers.
+
+Importing this module needs nothing; a peer imports what it needs when it is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from cases import COTANGENT, Calls, Peer
+
+HEADS_FIRST = (0, 2, 1, 3)
+
+
+def sdpa(device: str, backend: str | None = None) -> Peer:
+    """`torch.nn.functional.scaled_dot_product_attention` on [b h t k], its own layout.
+
+    `backend`: a name of torch.nn.attention.SDPBackend that alone may run; None: torch chooses.
+    """
+
+    def build(op: str, arrays: dict[str, np.ndarray], dtype: str) -> Calls:
+        import torch
+        from torch.nn.attention import SDPBackend, sdpa_kernel
+
+        attention = torch.nn.functional.scaled_dot_product_attention
+
+        def run(q: Any, k: Any, v: Any) -> Any:
+            if backend is None:
+                return attention(q, k, v, is_causal=True)
+            with sdpa_kernel(getattr(SDPBackend, backend)):
+                return attention(q, k, v, is_causal=True)
+
+        first = {n: np.ascontiguousarray(x.transpose(HEADS_FIRST)) for n, x in arrays.items()}
+        return calls(run, first, dtype, device, HEADS_FIRST)
+
+    return Peer("torch SDPA" if backend is None else f"torch SDPA {backend}", ("softmax",), build)
+
+
+def transformers_fallback() -> Peer:
+    """The chunked gated delta rule that transformers runs where it has no kernel."""
+
+    def build(op: str, arrays: dict[str, np.ndarray], dtype: str) -> Calls:
+        from transformers.models.qwen3_next import modeling_qwen3_next as module
+
+        def run(q: Any, k: Any, v: Any, beta: Any, log_decay: Any) -> Any:
+            return module.torch_chunk_gated_delta_rule(q, k, v, g=log_decay, beta=beta)[0]
+
+        return calls(run, arrays, dtype, "cpu")
+
+    return Peer("transformers", ("gated_delta",), build)
+
+
+def calls(
+    run: Callable[..., Any],
+    arrays: dict[str, np.ndarray],
+    dtype: str,
+    device: str,
+    axes: tuple[int, ...] = (0, 1, 2, 3),
+) -> Calls:
+    """`run` on the arrays; `axes` lead from its layout to [b t h .]."""
+    import torch
+
+    def place(name: str, x: np.ndarray) -> Any:
+        wanted = torch.float32 if name == "log_decay" else getattr(torch, dtype)
+        return torch.tensor(x, dtype=wanted, device=device)
+
+    inputs = {name: place(name, x) for name, x in arrays.items() if name != COTANGENT}
+    cotangent = place(COTANGENT, arrays[COTANGENT])
+    leaves = {name: x.clone().requires_grad_() for name, x in inputs.items()}
+
+    def forward() -> Any:
+        with torch.no_grad():
+            return run(**inputs)
+
+    def both() -> tuple[Any, dict[str, Any]]:
+        outputs = run(**leaves)
+        found = torch.autograd.grad(outputs, list(leaves.values()), cotangent, allow_unused=True)
+        named = zip(leaves, found, strict=True)
+        return outputs, {name: x for name, x in named if x is not None}
+
+    def to_numpy(x: Any) -> np.ndarray:
+        x = x.detach().double().cpu().numpy()
+        return x.transpose(axes) if x.ndim == 4 else x
+
+    wait = (lambda result: None) if device == "cpu" else (lambda r: torch.cuda.synchronize())
+    return Calls(forward, both, wait, to_numpy)

@@ -1,0 +1,32 @@
+"""Timing in rounds in which the calls take turns, so that a busy machine disturbs all alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Mapping
+from statistics import median
+from typing import Any
+
+
+def alternate[Key: Hashable](
+    calls: Mapping[Key, Callable[[], Any]], rounds: int, seconds: float
+) -> dict[Key, list[float]]:
+    """Milliseconds of each call by round, after one call that is not counted.
+
+    A call that has had `seconds` in all sits out later rounds; each is in at least the first two.
+    """
+    times: dict[Key, list[float]] = {key: [] for key in calls}
+    for call in calls.values():
+        call()
+    for turn in range(rounds):
+        for key, call in calls.items():
+            if turn < 2 or sum(times[key]) < 1e3 * seconds:
+                begin = time.perf_counter()
+                call()
+                times[key].append(1e3 * (time.perf_counter() - begin))
+    return times
+
+
+def ratio(times: list[float], ours: list[float]) -> float:
+    """The median over rounds of times / ours."""
+    return median(t / o for t, o in zip(times, ours, strict=False))

@@ -1,0 +1,1 @@
+"""The chunked recurrence on TPU: one kernel family for every decay and both write rules."""

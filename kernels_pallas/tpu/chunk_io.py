@@ -1,0 +1,57 @@
+"""Chunks read from and gradients written to the blocks of a grid step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from kernels_pallas.tpu.chunk import Chunk, Gradients
+from kernels_pallas.tpu.decay import HeadDecay, NoDecay, Weights
+from kernels_pallas.tpu.grid import Tokens
+from kernels_pallas.tpu.key_decay import KeyDecay
+from kernels_pallas.tpu.patterns import patterns
+from kernels_pallas.tpu.products import Products
+from kernels_pallas.tpu.rows import column, row
+
+
+def sums_of(tokens: Tokens, rows: int) -> Array | None:
+    g = tokens.log_decay
+    return patterns(rows) if g is not None and g.ndim == 5 else None
+
+
+def read(prod: Products, tokens: Any, sums: Any) -> Chunk:
+    q, k, v = (x[0] for x in tokens[:3])
+    beta = None if tokens.beta is None else as_column(tokens.beta[0, :, 0])
+    return Chunk(q, k, v, beta, _weights(prod, tokens.log_decay, sums))
+
+
+def _weights(prod: Products, g: Any, sums: Any) -> Weights:
+    if g is None:
+        return NoDecay(prod)
+    if len(g.shape) == 5:
+        return HeadDecay(prod, g[0, :, 0], sums[0], sums[1])
+    return KeyDecay(prod, g[0])
+
+
+def write(refs: Tokens, grads: Gradients) -> None:
+    for ref, x in zip(refs[:3], grads[:3], strict=True):
+        ref[0] = x.astype(ref.dtype)
+    if grads.beta is not None:
+        refs.beta[0, :, 0] = as_row(grads.beta)
+    if grads.log_decay is not None:
+        wide = len(refs.log_decay.shape) == 5
+        refs.log_decay[(0, slice(None), 0) if wide else 0] = grads.log_decay
+
+
+def as_column(x: Float[Array, "h 1 c"]) -> Float[Array, "h c 1"]:
+    shape = (x.shape[0], x.shape[2], x.shape[2])
+    own = row(shape) == column(shape)
+    return jnp.sum(jnp.where(own, jnp.broadcast_to(x, shape), 0), axis=2, keepdims=True)
+
+
+def as_row(x: Float[Array, "h c 1"]) -> Float[Array, "h 1 c"]:
+    shape = (x.shape[0], x.shape[1], x.shape[1])
+    own = row(shape) == column(shape)
+    return jnp.sum(jnp.where(own, jnp.broadcast_to(x, shape), 0), axis=1, keepdims=True)

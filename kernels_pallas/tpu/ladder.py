@@ -1,0 +1,101 @@
+"""Sums of per-key log decays within blocks of 1, 2, 4, ... rows, by pairs, and their adjoint.
+
+At level lg, blocks of m = 2^lg rows meet in pairs: a later row wants the sum since its block's
+start, its own gate included, an earlier row the sum after it to its block's end.
+"""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from kernels_pallas.tpu.rows import (
+    SMALL,
+    earlier_blocks,
+    from_above,
+    from_below,
+    from_tiles,
+    interleave,
+    later_blocks,
+    later_in_tile,
+    tiles,
+)
+
+
+def climb(g: Float[Array, "h c k"]) -> tuple[list[Array], Array, Array]:
+    """What the rows want at each level [h, c, k], and the sums since the chunk's start and to its
+    end."""
+    since, to_end = tiles(g), jnp.zeros_like(tiles(g))
+    levels = []
+    for level in range(SMALL):
+        later = later_in_tile(since.shape, level)
+        levels.append(from_tiles(jnp.where(later, since, to_end)))
+        total = since + to_end  # of the row's block
+        since = since + jnp.where(later, from_above(total, level), 0)
+        to_end = to_end + jnp.where(later, 0, from_below(total, level))
+    since, to_end = from_tiles(since), from_tiles(to_end)
+    for level in range(SMALL, (g.shape[1] - 1).bit_length()):
+        m = 1 << level
+        levels.append(interleave(earlier_blocks(to_end, m), later_blocks(since, m), m))
+        since, to_end = _join(since, to_end, m)
+    return levels, since, to_end
+
+
+def _join(since: Array, to_end: Array, m: int) -> tuple[Array, Array]:
+    starts, ends = [], []
+    for s in range(0, since.shape[1], 2 * m):
+        earlier, later = since[:, s + m - 1 : s + m], since[:, s + 2 * m - 1 : s + 2 * m]
+        starts += [since[:, s : s + m], since[:, s + m : s + 2 * m] + earlier]
+        ends += [to_end[:, s : s + m] + later, to_end[:, s + m : s + 2 * m]]
+    return jnp.concatenate(starts, axis=1), jnp.concatenate(ends, axis=1)
+
+
+def descend(
+    levels: list[Array],
+    since: Float[Array, "h c k"],
+    to_end: Float[Array, "h c k"],
+    total: Float[Array, "h 1 k"],
+) -> Float[Array, "h c k"]:
+    """The adjoint of `climb`: from cotangents of all its sums, and of the chunk's, that of g."""
+    totals = [total]  # of each block
+    for level in reversed(range(SMALL, len(levels))):
+        totals, since, to_end = _part(totals, since, to_end, levels[level], 1 << level)
+    shape = tiles(since).shape
+    total = jnp.concatenate(
+        [jnp.broadcast_to(x, (*x.shape[:1], 8, *x.shape[2:])) for x in totals], 1
+    )
+    total, since, to_end = tiles(total), tiles(since), tiles(to_end)
+    for level in reversed(range(SMALL)):
+        later = later_in_tile(shape, level)
+        total = total + _partner_sums(jnp.where(later, since, to_end), level)
+        here = tiles(levels[level])
+        since = since + jnp.where(later, here, 0)
+        to_end = to_end + jnp.where(later, 0, here)
+    return from_tiles(since + total)
+
+
+def _part(
+    totals: list[Array], since: Array, to_end: Array, here: Array, m: int
+) -> tuple[list[Array], Array, Array]:
+    """A pair's total reaches both blocks; each also counts in the sums of the other's rows."""
+    parts, starts, ends = [], [], []
+    for total, s in zip(totals, range(0, since.shape[1], 2 * m), strict=True):
+        earlier, later = slice(s, s + m), slice(s + m, s + 2 * m)
+        parts.append(total + jnp.sum(since[:, later], axis=1, keepdims=True))
+        parts.append(total + jnp.sum(to_end[:, earlier], axis=1, keepdims=True))
+        starts += [since[:, earlier], since[:, later] + here[:, later]]
+        ends += [to_end[:, earlier] + here[:, earlier], to_end[:, later]]
+    return parts, jnp.concatenate(starts, axis=1), jnp.concatenate(ends, axis=1)
+
+
+def _partner_sums(x: Float[Array, "h n 8 k"], level: int) -> Float[Array, "h n 8 k"]:
+    """In each row, the sum of x over the other block of its pair."""
+    for bit in range(level):
+        x = x + _partner(x, bit)
+    return _partner(x, level)
+
+
+def _partner(x: Float[Array, "h n 8 k"], level: int) -> Float[Array, "h n 8 k"]:
+    if level == SMALL - 1:  # half way around
+        return from_above(x, level)
+    return jnp.where(later_in_tile(x.shape, level), from_above(x, level), from_below(x, level))

@@ -1,0 +1,97 @@
+"""Matrix products of a chunk, for all heads of a grid step at once: arrays [h, rows, columns].
+
+Batched over heads, a product of one head fills the matrix unit while another's is under way.
+"""
+
+from __future__ import annotations
+
+from functools import reduce
+from operator import add
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+_NN, _NT, _TN = ((2,), (1,)), ((2,), (2,)), ((1,), (1,))
+
+
+class Products(NamedTuple):
+    """Products with float32 sums: of operands rounded to bfloat16 (`short`), or in full float32."""
+
+    short: bool
+
+    def operand(self, x: Array) -> Array:
+        """x in the format that the products read."""
+        return x.astype(jnp.bfloat16 if self.short else jnp.float32)
+
+    def nn(self, a: Array, b: Array) -> Array:
+        """a b: [h, i, x] [h, x, j] -> [h, i, j]."""
+        return self._dot(a, b, _NN)
+
+    def nt(self, a: Array, b: Array) -> Array:
+        """a b^T: [h, i, x] [h, j, x] -> [h, i, j]."""
+        return self._dot(a, b, _NT)
+
+    def tn(self, a: Array, b: Array) -> Array:
+        """a^T b: [h, x, i] [h, x, j] -> [h, i, j]."""
+        return self._dot(a, b, _TN)
+
+    def sums_of_rows(self, ones: Float[Array, "i j"], x: Float[Array, "h x j"]) -> Array:
+        """ones x^T [h, i, x] for a matrix of zeros and ones: float32 sums of entries of x, of which
+        short products keep 16 bits."""
+        ones = jnp.broadcast_to(ones, (x.shape[0], *ones.shape))
+        return total([_batched(ones, piece, _NT) for piece in self._pieces(x)])
+
+    def shares_of_columns(self, x: Float[Array, "h x j"], ones: Float[Array, "j i"]) -> Array:
+        """x ones [h, x, i]: the adjoint of `sums_of_rows`, in the operands' format."""
+        ones = jnp.broadcast_to(ones, (x.shape[0], *ones.shape))
+        pieces = [self.operand(x)] if self.short else self._pieces(x)
+        return total([_batched(piece, ones, _NN) for piece in pieces])
+
+    def _pieces(self, x: Array) -> list[Array]:
+        """float32 as a sum of bfloat16 numbers: of 16 bits, or exactly."""
+        high, low = halves(x)
+        if self.short:
+            return [high, low]
+        rest = x - high.astype(jnp.float32) - low.astype(jnp.float32)
+        return [high, low, rest.astype(jnp.bfloat16)]
+
+    def _dot(self, a: Array, b: Array, contract: tuple) -> Array:
+        precision = jax.lax.Precision.DEFAULT if self.short else jax.lax.Precision.HIGHEST
+        return _batched(self.operand(a), self.operand(b), contract, precision)
+
+
+def thrice(a: Array, b: Array) -> Array:
+    """a b of float32 in three bfloat16 passes, with an error of 2^-16: for triangular inverses."""
+    return twice(halves(a), halves(b))
+
+
+def twice(a: tuple[Array, Array], b: tuple[Array, Array]) -> Array:
+    """The product of two numbers' `halves`, less the product of the low ones."""
+    (high_a, low_a), (high_b, low_b) = a, b
+    small = _batched(high_a, low_b, _NN) + _batched(low_a, high_b, _NN)
+    return _batched(high_a, high_b, _NN) + small
+
+
+def halves(x: Float[Array, "..."]) -> tuple[Array, Array]:
+    """x as the sum of two bfloat16 numbers, to 2^-16."""
+    high = x.astype(jnp.bfloat16)
+    return high, (x - high.astype(jnp.float32)).astype(jnp.bfloat16)
+
+
+def total(parts: list[Array]) -> Array:
+    """The sum of at least one array."""
+    return reduce(add, parts)
+
+
+def _batched(
+    a: Array,
+    b: Array,
+    contract: tuple,
+    precision: jax.lax.Precision = jax.lax.Precision.DEFAULT,
+) -> Array:
+    dimensions = (contract, ((0,), (0,)))
+    return jax.lax.dot_general(
+        a, b, dimensions, precision=precision, preferred_element_type=jnp.float32
+    )

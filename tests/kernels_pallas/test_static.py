@@ -1,0 +1,168 @@
+"""Kernels compiled for TPUs that are not there: counts against figures worked out by hand."""
+
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from kernels_pallas.static import CHIPS, Costs, LibtpuMissing, static_cost, tracing_for
+from kernels_pallas.static.calls import pallas_calls
+from tests.kernels_pallas.aot import aot, compile_for, copies
+from tests.kernels_pallas.small import product
+
+M, N, K, V, ROWS = 2, 256, 64, 128, 64
+
+
+def specs(k=K, dtype=jnp.bfloat16):
+    return jax.ShapeDtypeStruct((M, N, k), dtype), jax.ShapeDtypeStruct((M, k, V), dtype)
+
+
+@pytest.fixture(scope="module")
+def costs():
+    with Costs() as costs:
+        yield costs
+
+
+def test_block_copies_are_counted_over_the_grid():
+    (call,) = pallas_calls(jax.make_jaxpr(product)(*specs()))
+    x, y, out = call.blocks
+    assert (call.name, call.grid) == ("product", (M, N // ROWS))
+    assert (x.copies, y.copies, out.copies) == (8, 2, 8)
+    assert (x.least, x.moved) == (M * N * K * 2, M * N * 128 * 2)  # k = 64 fills half the lanes
+    assert (y.least, y.moved) == (M * K * V * 2, M * K * V * 2)
+    assert (out.least, out.moved) == (M * N * V * 4, M * N * V * 4)
+
+
+def test_calls_inside_of_control_flow_are_found():
+    def f(x, y):
+        step = lambda c, _: (c + jax.lax.cond(c[0, 0, 0] > 0, product, product, x, y), None)  # noqa: E731
+        return jax.lax.scan(step, jnp.zeros((M, N, V)), None, length=2)[0]
+
+    assert [c.name for c in pallas_calls(jax.make_jaxpr(f)(*specs()))] == ["product"] * 2
+
+
+def test_a_trace_sees_the_chip():
+    seen = []
+    with tracing_for("v6e"):
+        jax.make_jaxpr(lambda x: seen.append(jax.sharding.get_abstract_mesh()) or x)(0.0)
+    assert seen[0].abstract_device.device_kind == CHIPS["v6e"].kind
+
+
+def test_an_unknown_chip_is_named():
+    with pytest.raises(ValueError, match="'v9' is not known; allowed: v5e, v5p, v6e, tpu7x"):
+        tracing_for("v9")
+
+
+def test_without_libtpu_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "libtpu", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.delenv("TPU_LIBRARY_PATH", raising=False)
+    for call in (compile_for, static_cost):
+        with pytest.raises(LibtpuMissing, match=r"pip install libtpu.*jaxlin\[tpu\]"):
+            call(product, specs(), "v5e")
+
+
+@aot
+@pytest.mark.parametrize("chip", CHIPS)
+def test_costs_of_a_product(costs, chip):
+    (one,) = costs(product, specs(128), chip)
+    assert one.hbm == one.hbm_least == (M * N * 128 + M * 128 * V) * 2 + M * N * V * 4
+    blocks = (ROWS * 128 + 128 * V) * 2 + ROWS * V * 4
+    assert one.vmem == 2 * blocks + ROWS * V * 4
+    assert 100 < one.bundles < 1000 and one.code == 64 * one.bundles
+    assert all(0 <= share <= 1 for share in one.use.values())
+    assert one.use["mxu"] > 0 and one.use["eup"] == 0 and one.spills == 0
+
+
+@aot
+def test_more_work_a_step_takes_more_bundles(costs):
+    small, large = (
+        costs(lambda x, y, rows=rows: product(x, y, rows), specs(128), "v5e")[0].bundles
+        for rows in (16, 128)
+    )
+    assert small < large < 4 * small
+
+
+@aot
+def test_kernels_are_told_apart_by_name_and_order(costs):
+    def f(x, y):
+        first = product(x, y, 64, "one").astype(x.dtype)
+        return product(first, y, 16, "two") + product(first, y, 128, "one")
+
+    found = costs(f, specs(128), "v5e")
+    assert [(c.name, c.grid[1]) for c in found] == [("one", 4), ("two", 16), ("one", 2)]
+    assert found[1].bundles < found[0].bundles < found[2].bundles
+    assert costs(f, specs(128), "v5e", ["two"]) == [found[1]]
+    with pytest.raises(ValueError, match="named three; kernels of the program: one, two"):
+        costs(f, specs(128), "v5e", ["three"])
+
+
+@aot
+def test_kernels_of_a_gradient_keep_their_names(costs):
+    @jax.custom_vjp
+    def f(x, y):
+        return product(x, y, name="forward")
+
+    def backward(saved, d):
+        x, y = saved
+        d_x = product(d.astype(x.dtype), jnp.swapaxes(y, 1, 2), name="backward")
+        return d_x.astype(x.dtype), y
+
+    f.defvjp(lambda x, y: (f(x, y), (x, y)), backward)
+    gradient = jax.grad(lambda x, y: jnp.sum(jnp.sin(f(x, y))))
+    found = costs(gradient, specs(128), "v5e")
+    assert [c.name for c in found] == ["forward", "backward"]
+
+
+@aot
+def test_a_refusal_of_the_compiler_is_told_and_the_next_program_compiles(costs):
+    with pytest.raises(RuntimeError, match="v5e: .*Scoped allocation .* exceeded scoped vmem"):
+        costs(lambda x, y: product(x, y, spare=2**16), specs(), "v5e")
+    assert costs(product, specs(), "v5e")
+
+
+@aot
+def test_static_cost_leaves_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    assert static_cost(product, specs(), "v5e")[0].name == "product"
+    assert list(tmp_path.iterdir()) == []
+
+
+@aot
+@pytest.mark.parametrize("chip", CHIPS)
+def test_compile_for_needs_no_tpu(chip):
+    compiled = compile_for(product, specs(), chip)
+    assert "tpu_custom_call" in compiled.as_text()
+    assert compiled.memory_analysis().output_size_in_bytes == M * N * V * 4
+
+
+@aot
+def test_copies_around_a_kernel_are_listed():
+    x, y = specs(128)
+    turned = jax.ShapeDtypeStruct((N, M, 128), jnp.float32)
+    turn = lambda x: jnp.swapaxes(x, 0, 1)  # noqa: E731
+    assert copies(compile_for(product, (x, y), "v5e")) == []
+    before = lambda x, y: jnp.exp(product(turn(x).astype(y.dtype), y))  # noqa: E731
+    (copy,) = copies(compile_for(before, (turned, y), "v5e"))
+    assert (copy.opcode, copy.shape.partition("{")[0]) == ("copy", f"bf16[{N},{M},128]")
+    after = copies(compile_for(lambda x, y: turn(product(x, y)), (x, y), "v5e"))
+    assert [c.shape.partition("{")[0] for c in after] == [f"f32[{N},{M},{V}]"]
+
+
+@aot
+def test_a_projection_that_writes_the_layout_costs_no_copy():
+    def f(x, w, y):
+        return product(jnp.einsum("nd,mdk->mnk", x, w), y)
+
+    x = jax.ShapeDtypeStruct((N, 128), jnp.bfloat16)
+    w = jax.ShapeDtypeStruct((M, 128, 128), jnp.bfloat16)
+    assert copies(compile_for(f, (x, w, specs(128)[1]), "v5e")) == []
+
+
+def test_importing_the_static_model_loads_no_compiler():
+    code = "import sys; import kernels_pallas.static; print('libtpu' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "False"
