@@ -47,12 +47,11 @@ def adjoint(
 ) -> Adjoint:
     """Cotangents of the states and of what was written."""
     inputs = chunks._replace(value=d_outputs)
-    slots = cs.stages(inputs, sizes, fixed=sizes.k // TILE + 2)
+    slots = cs.stages(inputs, sizes, fixed=sizes.k // TILE + 1)
     scratch = dict(
         slots=cs.slots(inputs, slots, sizes),
         state=tile(sizes.k, TILE),
         new=tile(TILE, TILE),
-        weighted=None if chunks.since is None else tile(TILE, TILE),
         barrier=plgpu.Barrier(num_arrivals=len(jax.tree.leaves(inputs)), num_barriers=slots),
     )
 
@@ -72,7 +71,6 @@ def _run(
     slots: Chunks,
     state: Any,
     new: Any,
-    weighted: Any,
     barrier: Any,
 ) -> None:
     """One head b, h and one block of value columns, the last chunk first."""
@@ -87,8 +85,7 @@ def _run(
         plgpu.copy_smem_to_gmem(state, at.state(result.leaving, n))
         store(new, _d_new(chunk, state))
         if chunk.since is not None:
-            store(weighted, load_rows(chunk.since) * load(d_outputs))
-            d_outputs = weighted
+            store(d_outputs, load_rows(chunk.since) * load(d_outputs))
         plgpu.commit_smem()
         plgpu.copy_smem_to_gmem(new, at.values(result.new, n))
 

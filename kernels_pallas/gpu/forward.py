@@ -51,12 +51,11 @@ def forward(
         entering=cs.states_of(sizes) if states else None,
         new=cs.along_time(sizes, sizes.v) if states and erases else None,
     )
-    slots = cs.stages(inputs, sizes, fixed=sizes.k // TILE + 3)
+    slots = cs.stages(inputs, sizes, fixed=sizes.k // TILE + 2)
     scratch = dict(
         slots=cs.slots(inputs, slots, sizes),
         state=tile(sizes.k, TILE),
         new=tile(TILE, TILE) if erases else None,
-        weighted=None if chunks.to_end is None else tile(TILE, TILE),
         out=None if states else tile(TILE, TILE),
         barrier=plgpu.Barrier(num_arrivals=len(jax.tree.leaves(inputs)), num_barriers=slots),
     )
@@ -76,7 +75,6 @@ def _run(
     slots: Chunks,
     state: Any,
     new: Any,
-    weighted: Any,
     out: Any,
     barrier: Any,
 ) -> None:
@@ -103,9 +101,9 @@ def _run(
             plgpu.commit_smem()
             plgpu.copy_smem_to_gmem(out, at.values(result.outputs, n))
         if chunk.to_end is not None:
-            store(weighted, load_rows(chunk.to_end) * load(added))
+            store(chunk.value, load_rows(chunk.to_end) * load(added))
             plgpu.commit_smem()
-            added = weighted
+            added = chunk.value
 
         def after(i: int, before: Array) -> Array:
             write = transposed(chunk.write.at[:, block(i)])

@@ -155,7 +155,10 @@ def kernel(
         grid=(blocks,),
         grid_names=("block",),
         kernel_name=name,
-        compiler_params=plgpu.CompilerParams(lowering_semantics=plgpu.LoweringSemantics.Lane),
+        compiler_params=plgpu.CompilerParams(
+            lowering_semantics=plgpu.LoweringSemantics.Lane,
+            reduction_scratch_bytes=0,  # sums along a row stay within a warp
+        ),
         interpret=interpret,
     )
 
