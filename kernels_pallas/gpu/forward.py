@@ -14,14 +14,13 @@ from kernels_pallas.gpu.chunks import Chunks, Sizes
 from kernels_pallas.gpu.tiles import (
     TILE,
     Ring,
-    block,
     kernel,
     load,
     load_rows,
     product,
+    products,
     store,
     tile,
-    transposed,
 )
 
 
@@ -105,11 +104,7 @@ def _run(
             plgpu.commit_smem()
             added = chunk.value
 
-        def after(i: int, before: Array) -> Array:
-            write = transposed(chunk.write.at[:, block(i)])
-            return load_rows(chunk.keep.at[block(i)]) * before + product((write, added))
-
-        carry = tuple(after(i, x) for i, x in enumerate(carry))
+        carry = cs.update(chunk.keep, carry, lambda i: [(cs.keys_of(chunk.write, i), added)])
         if result.entering is not None:
             plgpu.wait_smem_to_gmem(0, wait_read_only=True)
         cs.store_state(state, carry)
@@ -126,4 +121,5 @@ def _run(
 def _outputs(chunk: Chunks, state: Any, new: Any) -> Array:
     if chunk.since is None:
         return product((chunk.read, state), (chunk.scores, new))
-    return load_rows(chunk.since) * product((chunk.read, state)) + product((chunk.scores, new))
+    before, within = products([(chunk.read, state)], [(chunk.scores, new)])
+    return load_rows(chunk.since) * before + within

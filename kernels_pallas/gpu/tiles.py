@@ -6,7 +6,7 @@ holds the results in registers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -59,16 +59,26 @@ def store(ref: Any, x: jax.Array) -> None:
     ref[...] = x.astype(ref.dtype)
 
 
+def products(*sums: Sequence[tuple[Any, Any]]) -> tuple[jax.Array, ...]:
+    """Sums of products of tiles in shared memory, float32 in registers, when all are complete.
+
+    All are in flight together: what waits for one waits for the others at no cost.
+    """
+
+    def accumulate(*totals: Any) -> tuple[jax.Array, ...]:
+        for total, pairs in zip(totals, sums, strict=True):
+            for left, right in pairs:
+                plgpu.wgmma(total, left, right)
+        return tuple(total[...] for total in totals)  # waits
+
+    shapes = [(pairs[0][0].shape[0], pairs[0][1].shape[1]) for pairs in sums]
+    kinds = [plgpu.WGMMAAccumulatorRef(shape, jnp.float32) for shape in shapes]
+    return pl.run_scoped(accumulate, *kinds)
+
+
 def product(*pairs: tuple[Any, Any]) -> jax.Array:
     """The sum of products of tiles in shared memory, float32 in registers, when complete."""
-    shape = (pairs[0][0].shape[0], pairs[0][1].shape[1])
-
-    def accumulate(total: Any) -> jax.Array:
-        for left, right in pairs:
-            plgpu.wgmma(total, left, right)
-        return total[...]  # waits
-
-    return pl.run_scoped(accumulate, plgpu.WGMMAAccumulatorRef(shape, jnp.float32))
+    return products(pairs)[0]
 
 
 def transposed(ref: Any) -> Any:
