@@ -18,11 +18,11 @@ from kernels_pallas.gpu.chunks import Chunks, Sizes
 from kernels_pallas.gpu.tiles import (
     TILE,
     Ring,
-    block,
     kernel,
     load,
     load_rows,
     product,
+    products,
     store,
     tile,
     transposed,
@@ -47,12 +47,11 @@ def adjoint(
 ) -> Adjoint:
     """Cotangents of the states and of what was written."""
     inputs = chunks._replace(value=d_outputs)
-    slots = cs.stages(inputs, sizes, fixed=sizes.k // TILE + 2)
+    slots = cs.stages(inputs, sizes, fixed=sizes.k // TILE + 1)
     scratch = dict(
         slots=cs.slots(inputs, slots, sizes),
         state=tile(sizes.k, TILE),
         new=tile(TILE, TILE),
-        weighted=None if chunks.since is None else tile(TILE, TILE),
         barrier=plgpu.Barrier(num_arrivals=len(jax.tree.leaves(inputs)), num_barriers=slots),
     )
 
@@ -72,7 +71,6 @@ def _run(
     slots: Chunks,
     state: Any,
     new: Any,
-    weighted: Any,
     barrier: Any,
 ) -> None:
     """One head b, h and one block of value columns, the last chunk first."""
@@ -87,20 +85,16 @@ def _run(
         plgpu.copy_smem_to_gmem(state, at.state(result.leaving, n))
         store(new, _d_new(chunk, state))
         if chunk.since is not None:
-            store(weighted, load_rows(chunk.since) * load(d_outputs))
-            d_outputs = weighted
+            store(d_outputs, load_rows(chunk.since) * load(d_outputs))
         plgpu.commit_smem()
         plgpu.copy_smem_to_gmem(new, at.values(result.new, n))
 
-        def before(j: int, after: Array) -> Array:
-            columns = block(j)
-            read = transposed(chunk.read.at[:, columns])
-            x = load_rows(chunk.keep.at[columns]) * after + product((read, d_outputs))
-            if chunk.erase is None:
-                return x
-            return x - product((transposed(chunk.erase.at[:, columns]), new))
-
-        carry = tuple(before(j, x) for j, x in enumerate(carry))
+        carry = cs.update(
+            chunk.keep,
+            carry,
+            lambda i: [(cs.keys_of(chunk.read, i), d_outputs)],
+            None if chunk.erase is None else lambda i: [(cs.keys_of(chunk.erase, i), new)],
+        )
         plgpu.wait_smem_to_gmem(0, wait_read_only=True)
         cs.store_state(state, carry)
         ring.refill(i)
@@ -117,4 +111,5 @@ def _d_new(chunk: Chunks, state: Any) -> Array:
     within = transposed(chunk.scores), chunk.value
     if chunk.to_end is None:
         return product(within, (chunk.write, state))
-    return product(within) + load_rows(chunk.to_end) * product((chunk.write, state))
+    inner, after = products([within], [(chunk.write, state)])
+    return inner + load_rows(chunk.to_end) * after

@@ -12,6 +12,7 @@ nothing is transposed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -20,7 +21,18 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 from jaxtyping import Array
 
-from kernels_pallas.gpu.tiles import SHARED_BYTES, TILE, TILE_BYTES, block, store, tile
+from kernels_pallas.gpu.tiles import (
+    SHARED_BYTES,
+    TILE,
+    TILE_BYTES,
+    block,
+    load_rows,
+    product,
+    products,
+    store,
+    tile,
+    transposed,
+)
 
 
 class Sizes(NamedTuple):
@@ -107,6 +119,28 @@ class Place(NamedTuple):
         first = (self.b * self.sizes.h + self.h) * self.sizes.k
         parts = range(self.sizes.k // TILE)
         return [ref.at[pl.ds(first + i * TILE, TILE), block(self.v)] for i in parts]
+
+
+Pairs = Callable[[int], list[tuple[Any, Any]]]
+
+
+def update(
+    keep: Any, state: tuple[Array, ...], added: Pairs, taken: Pairs | None = None
+) -> tuple[Array, ...]:
+    """keep * state + added - taken, where the pairs are the factors for each block of 64 keys."""
+
+    def one(i: int, kept: Array) -> Array:
+        if taken is None:
+            return kept + product(*added(i))
+        more, less = products(added(i), taken(i))
+        return kept + more - less
+
+    return tuple(one(i, load_rows(keep.at[block(i)]) * x) for i, x in enumerate(state))
+
+
+def keys_of(ref: Any, i: int) -> Any:
+    """64 columns of [64, k], as rows."""
+    return transposed(ref.at[:, block(i)])
 
 
 def store_state(ref: Any, state: tuple[Array, ...]) -> None:

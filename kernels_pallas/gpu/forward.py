@@ -14,14 +14,13 @@ from kernels_pallas.gpu.chunks import Chunks, Sizes
 from kernels_pallas.gpu.tiles import (
     TILE,
     Ring,
-    block,
     kernel,
     load,
     load_rows,
     product,
+    products,
     store,
     tile,
-    transposed,
 )
 
 
@@ -51,12 +50,11 @@ def forward(
         entering=cs.states_of(sizes) if states else None,
         new=cs.along_time(sizes, sizes.v) if states and erases else None,
     )
-    slots = cs.stages(inputs, sizes, fixed=sizes.k // TILE + 3)
+    slots = cs.stages(inputs, sizes, fixed=sizes.k // TILE + 2)
     scratch = dict(
         slots=cs.slots(inputs, slots, sizes),
         state=tile(sizes.k, TILE),
         new=tile(TILE, TILE) if erases else None,
-        weighted=None if chunks.to_end is None else tile(TILE, TILE),
         out=None if states else tile(TILE, TILE),
         barrier=plgpu.Barrier(num_arrivals=len(jax.tree.leaves(inputs)), num_barriers=slots),
     )
@@ -76,7 +74,6 @@ def _run(
     slots: Chunks,
     state: Any,
     new: Any,
-    weighted: Any,
     out: Any,
     barrier: Any,
 ) -> None:
@@ -103,15 +100,11 @@ def _run(
             plgpu.commit_smem()
             plgpu.copy_smem_to_gmem(out, at.values(result.outputs, n))
         if chunk.to_end is not None:
-            store(weighted, load_rows(chunk.to_end) * load(added))
+            store(chunk.value, load_rows(chunk.to_end) * load(added))
             plgpu.commit_smem()
-            added = weighted
+            added = chunk.value
 
-        def after(i: int, before: Array) -> Array:
-            write = transposed(chunk.write.at[:, block(i)])
-            return load_rows(chunk.keep.at[block(i)]) * before + product((write, added))
-
-        carry = tuple(after(i, x) for i, x in enumerate(carry))
+        carry = cs.update(chunk.keep, carry, lambda i: [(cs.keys_of(chunk.write, i), added)])
         if result.entering is not None:
             plgpu.wait_smem_to_gmem(0, wait_read_only=True)
         cs.store_state(state, carry)
@@ -128,4 +121,5 @@ def _run(
 def _outputs(chunk: Chunks, state: Any, new: Any) -> Array:
     if chunk.since is None:
         return product((chunk.read, state), (chunk.scores, new))
-    return load_rows(chunk.since) * product((chunk.read, state)) + product((chunk.scores, new))
+    before, within = products([(chunk.read, state)], [(chunk.scores, new)])
+    return load_rows(chunk.since) * before + within

@@ -61,10 +61,10 @@ def head_gradients(
     square = tile(TILE, TILE)
     scratch = dict(
         given=Saved(*(None if x is None else tile(TILE, sizes.v) for x in saved)),
-        own=Head(square, square, None, square, None, vector, vector, vector),
+        own=Head(square, square, None, None, None, vector, vector, vector),
         out=Head(None, None, None, None, vector, vector, vector, vector),
-        inner=square,
-        barrier=plgpu.Barrier(num_arrivals=len(jax.tree.leaves((saved, inputs)))),
+        barrier=plgpu.Barrier(num_arrivals=len(jax.tree.leaves((saved, inputs))) - 1),
+        scores_barrier=plgpu.Barrier(),
         decay=within.scratch(),
     )
     total = sizes.b * sizes.n * sizes.h * blocks
@@ -83,8 +83,8 @@ def _run(
     given: Saved,
     own: Head,
     out: Head,
-    inner: Any,
     barrier: Any,
+    scores_barrier: Any,
     decay: dict[str, Any],
 ) -> None:
     """One chunk of one head, and 64 of its keys."""
@@ -92,18 +92,26 @@ def _run(
     load_saved(sizes, saved, given, (n, h, k), barrier)
     keys = block(n), block(h * (sizes.k // TILE) + k)
     chunk = block(n * sizes.h + h)
-    windows = Head(keys, keys, None, (block(n), block(h)), None, chunk, chunk, chunk)
+    windows = Head(keys, keys, None, None, None, chunk, chunk, chunk)
     jax.tree.map(
         lambda ref, x, where: plgpu.copy_gmem_to_smem(x.at[where], ref, barrier),
         own,
-        inputs,
+        inputs._replace(scores=None),
         windows,
     )
     plgpu.barrier_wait(barrier)
     d_scores = product((given.d_outputs, transposed(given.new)))
     weights = within.weights(own.log_decay, **decay)
+    # Memory that is free again holds what comes next: two blocks of threads fit at k = v = 128.
+    inner, scores = decay["ones"], decay["pieces"].at[0]
     store(inner, scale * weights * d_scores)
-    out.log_decay[...] = within.pull_weights(load(own.scores) * d_scores, **decay)
+    plgpu.commit_smem()
+
+    @pl.when(k == 0)
+    def _() -> None:
+        window = inputs.scores.at[block(n), block(h)]
+        plgpu.copy_gmem_to_smem(window, scores, scores_barrier)
+
     read = product((given.d_outputs, transposed(given.entering)))
     out.since[...] = jnp.sum(load(own.q) * read, axis=1)
     d_q = load_rows(own.since) * read + product((inner, own.k))
@@ -111,9 +119,14 @@ def _run(
     out.to_end[...] = jnp.sum(load(own.k) * write, axis=1)
     d_k = load_rows(own.to_end) * write + product((transposed(inner), own.q))
     out.keep[...] = kept(given)
-    # What was read to the end makes room for results.
     store(own.q, d_q)
     store(own.k, d_k)
+
+    @pl.when(k == 0)
+    def _() -> None:
+        plgpu.barrier_wait(scores_barrier)
+        out.log_decay[...] = within.pull_weights(load(scores) * d_scores, **decay)
+
     if given.d_new is not None:
         store(inner, -product((given.d_new, transposed(given.entering))))
     plgpu.commit_smem()

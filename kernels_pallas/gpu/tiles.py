@@ -6,7 +6,8 @@ holds the results in registers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -23,7 +24,9 @@ SHARED_BYTES = 232448 - 4096  # what a block may use on Hopper, less barriers an
 
 def tile(*shape: int) -> Any:
     """bfloat16 shared memory in the arrangement that the matrix unit and the copy engine read."""
-    arrangement = (plgpu.TilingTransform((8, 64)), plgpu.SwizzleTransform(128))
+    swizzle: Any = plgpu.SwizzleTransform  # both are abstract by their annotations only
+    tiling: Any = plgpu.TilingTransform
+    arrangement = (tiling((8, 64)), swizzle(128))
     return plgpu.SMEM(shape, jnp.bfloat16, transforms=arrangement)
 
 
@@ -56,16 +59,26 @@ def store(ref: Any, x: jax.Array) -> None:
     ref[...] = x.astype(ref.dtype)
 
 
+def products(*sums: Sequence[tuple[Any, Any]]) -> tuple[jax.Array, ...]:
+    """Sums of products of tiles in shared memory, float32 in registers, when all are complete.
+
+    All are in flight together: what waits for one waits for the others at no cost.
+    """
+
+    def accumulate(*totals: Any) -> tuple[jax.Array, ...]:
+        for total, pairs in zip(totals, sums, strict=True):
+            for left, right in pairs:
+                plgpu.wgmma(total, left, right)
+        return tuple(total[...] for total in totals)  # waits
+
+    shapes = [(pairs[0][0].shape[0], pairs[0][1].shape[1]) for pairs in sums]
+    kinds = [plgpu.WGMMAAccumulatorRef(shape, jnp.float32) for shape in shapes]
+    return pl.run_scoped(accumulate, *kinds)
+
+
 def product(*pairs: tuple[Any, Any]) -> jax.Array:
     """The sum of products of tiles in shared memory, float32 in registers, when complete."""
-    shape = (pairs[0][0].shape[0], pairs[0][1].shape[1])
-
-    def accumulate(total: Any) -> jax.Array:
-        for left, right in pairs:
-            plgpu.wgmma(total, left, right)
-        return total[...]  # waits
-
-    return pl.run_scoped(accumulate, plgpu.ACC(shape, jnp.float32))
+    return products(pairs)[0]
 
 
 def transposed(ref: Any) -> Any:
@@ -123,10 +136,8 @@ def product_of_splits(left: Any, right: Any) -> jax.Array:
 
 def rows_and_columns() -> tuple[jax.Array, jax.Array]:
     """The row and the column of every entry of a tile."""
-    return tuple(
-        plgpu.broadcasted_iota(jnp.int32, (TILE, TILE), axis, layout=plgpu.Layout.WGMMA)
-        for axis in (0, 1)
-    )
+    iota = partial(plgpu.broadcasted_iota, jnp.int32, (TILE, TILE), layout=plgpu.Layout.WGMMA)
+    return iota(0), iota(1)
 
 
 def kernel(
@@ -154,7 +165,10 @@ def kernel(
         grid=(blocks,),
         grid_names=("block",),
         kernel_name=name,
-        compiler_params=plgpu.CompilerParams(lowering_semantics=plgpu.LoweringSemantics.Lane),
+        compiler_params=plgpu.CompilerParams(
+            lowering_semantics=plgpu.LoweringSemantics.Lane,
+            reduction_scratch_bytes=0,  # sums along a row stay within a warp
+        ),
         interpret=interpret,
     )
 

@@ -34,7 +34,7 @@ def scratch() -> dict[str, Any]:
 def weights(log_decay: Any, *, ones: Any, pieces: Any) -> Array:
     """A tile of weights in registers from the gates [64] in shared memory; zero where i < j."""
     row, column = rows_and_columns()
-    store(ones, jnp.where(row >= column, 1.0, 0.0))
+    store(ones, causal())
     store_split(pieces, jnp.where(row > column, load_rows(log_decay), 0.0))
     plgpu.commit_smem()
     sums = _products(ones, pieces)
@@ -42,8 +42,9 @@ def weights(log_decay: Any, *, ones: Any, pieces: Any) -> Array:
 
 
 def pull_weights(d_sums: Array, *, ones: Any, pieces: Any) -> Array:
-    """The gates' cotangent [64]: sum_{j<l<=i} d_sums_ij, for `ones` as `weights` left them."""
+    """The gates' cotangent [64]: sum_{j<l<=i} d_sums_ij."""
     row, column = rows_and_columns()
+    store(ones, causal())
     store_split(pieces, d_sums)
     plgpu.commit_smem()
     sums = _products(transposed(ones), pieces)

@@ -60,9 +60,8 @@ def factors(sizes: Sizes, scale: float, writes: Writes, *, interpret: Any = Fals
     keys, vector = tile(TILE, sizes.k), plgpu.SMEM((TILE,), jnp.float32)
     scratch = dict(
         own=Writes(keys, keys, tile(TILE, sizes.v), vector, vector, vector),
-        scores=tile(TILE, TILE),
         barrier=plgpu.Barrier(num_arrivals=len(writes)),
-        decay=within.scratch(),
+        ones=tile(TILE, TILE),
         solve=inverse.scratch(),
     )
     blocks = sizes.b * sizes.n * sizes.h
@@ -78,9 +77,8 @@ def _run(
     result: Factors,
     *,
     own: Writes,
-    scores: Any,
     barrier: Any,
-    decay: dict[str, Any],
+    ones: Any,
     solve: dict[str, Any],
 ) -> None:
     n, h = cs.chunk_and_head(sizes)
@@ -89,7 +87,8 @@ def _run(
     at = Writes(keys, keys, values, chunk, chunk, chunk)
     jax.tree.map(lambda ref, x, w: plgpu.copy_gmem_to_smem(x.at[w], ref, barrier), own, writes, at)
     plgpu.barrier_wait(barrier)
-    weights = within.weights(own.log_decay, **decay)
+    weights = within.weights(own.log_decay, ones=ones, pieces=solve["lowers"])
+    scores = ones  # which are not wanted any more; two blocks of threads fit at k = v = 128
     store(scores, scale * weights * product((own.q, transposed(own.k))))
     lower = load_rows(own.beta) * strictly_lower(weights * product((own.k, transposed(own.k))))
     solution = inverse.unit_lower_inverse(lower, **solve)

@@ -56,16 +56,15 @@ def factor_gradients(
     result = Writes(None, keys, cs.along_time(sizes, sizes.v), numbers, numbers, numbers)
     vector, square = plgpu.SMEM((TILE,), jnp.float32), tile(TILE, TILE)
     own = Writes(None, tile(TILE, sizes.k), None, vector, vector, vector)
-    slots = tile(2, TILE, TILE)
+    slots, more = tile(1, TILE, TILE), sizes.k // TILE - 2
     scratch = dict(
         own=own,
         columns=Columns(slots, slots, slots),
-        kept=tile(TILE, sizes.k),
-        pulled=square,
+        more=tile(more, TILE, TILE) if more > 0 else None,
         out=square,
         vectors=Writes(None, None, None, vector, vector, vector),
         barrier=plgpu.Barrier(num_arrivals=4),
-        ring=plgpu.Barrier(num_arrivals=len(Columns._fields), num_barriers=2),
+        ring=plgpu.Barrier(num_arrivals=len(Columns._fields), num_barriers=1),
         ones=square,
         solve=inverse.scratch(),
     )
@@ -83,8 +82,7 @@ def _run(
     *,
     own: Writes,
     columns: Columns,
-    kept: Any,
-    pulled: Any,
+    more: Any,
     out: Any,
     vectors: Writes,
     barrier: Any,
@@ -118,7 +116,10 @@ def _run(
     _, products = weigh()
     store_split(solve["inverses"], inverse.unit_lower_inverse(beta * products, **solve))
     plgpu.commit_smem()
-    d_lower, d_beta, d_erase = jnp.zeros((TILE, TILE), jnp.float32), None, None
+    # Memory that is free again holds what comes next: two blocks of threads fit at k = v = 128.
+    pulled, kept = ones, [solve["corners"].at[i] for i in range(min(2, keys))]
+    kept += [more.at[i] for i in range(keys - 2)]
+    d_lower, d_beta, d_erase = 0.0, 0.0, 0.0
     for item in range(values + keys):
         part = parts.take(item)
         pull = tuple(transposed(solve["inverses"].at[i]) for i in range(2))
@@ -129,28 +130,29 @@ def _run(
         total = jnp.sum(load(part.right) * right, axis=1)
         plgpu.wait_smem_to_gmem(0, wait_read_only=True)
         if item < values:
-            d_beta = total if d_beta is None else d_beta + total
+            d_beta = d_beta + total
             store(out, beta * right)
         else:
-            d_erase = total if d_erase is None else d_erase + total
-            store(kept.at[:, block(item - values)], erase * right)
+            d_erase = d_erase + total
+            store(kept[item - values], erase * right)
         plgpu.commit_smem()
         if item < values:
             plgpu.copy_smem_to_gmem(out, result.v.at[rows, block(h * values + item)])
         parts.refill(item)
     weights, products = weigh()  # rather than in registers all along
-    d_lower = strictly_lower(d_lower)
+    d_lower = strictly_lower(jnp.asarray(d_lower))
     d_sums = beta * products * d_lower
     vectors.log_decay[...] = within.pull_weights(d_sums, ones=ones, pieces=solve["lowers"])
     vectors.beta[...] = d_beta + jnp.sum(products * d_lower, axis=1)
     vectors.erase[...] = d_erase
     store(pulled, beta * weights * d_lower)
     plgpu.commit_smem()
-    for i in range(keys):
-        k, d_k = (x.at[:, block(i)] for x in (own.k, kept))
+    for i, d_k in enumerate(kept):
+        k = own.k.at[:, block(i)]
         store(d_k, load(d_k) + product((pulled, k), (transposed(pulled), k)))
     plgpu.commit_smem()
-    plgpu.copy_smem_to_gmem(kept, result.k.at[rows, pl.ds(h * sizes.k, sizes.k)])
+    for i, d_k in enumerate(kept):
+        plgpu.copy_smem_to_gmem(d_k, result.k.at[rows, block(h * keys + i)])
     jax.tree.map(
         lambda ref, x: plgpu.copy_smem_to_gmem(ref, x.at[chunk]),
         vectors,

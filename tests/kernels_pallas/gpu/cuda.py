@@ -43,7 +43,7 @@ def lower(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def compile(function: Callable[..., Any], *arguments: Any) -> Any:
-    """To machine code of sm_90a."""
+    """To machine code of sm_90a, and the program of kernels around it."""
     hopper = topologies.get_topology_desc("", "cuda", target_config=H100, topology="1x1x1")
     mesh = jax.sharding.Mesh(np.array(hopper.devices), ("x",))
     whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
@@ -52,9 +52,12 @@ def compile(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def main(mode: str, name: str, form: str, k: str, v: str) -> None:
-    case = problems.case_of(name, form, 130, Dims(1, 2, int(k), int(v)))
+    case = problems.case_of(name, form, 128, Dims(1, 2, int(k), int(v)))
     both, arguments = problems.pulled(name, problems.runner(name, False), case)
-    {"lower": lower, "compile": compile}[mode](both, *arguments)
+    if mode == "lower":
+        lower(both, *arguments)
+    else:
+        print(compile(both, *arguments).as_text())
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ SLOW = pytest.mark.slow
 )
 def test_equals_the_recurrence(name, form, t, dims, options) -> None:
     case = problems.case_of(name, form, t, dims, **options)
-    found = problems.evaluate(case, name)
+    found = problems.evaluate(case)
     assert found["outputs"].dtype == jnp.bfloat16 and found["state"].dtype == np.float32
     assert_close(found, exact(case), PARALLEL if options is CORRELATED else BOUND)
 
