@@ -19,6 +19,7 @@ OPS: dict[str, dict[str, str]] = {
     "softmax": {},
 }
 COTANGENT = "cotangent"
+CONSTANT = {"retention": "log_decay"}  # inputs that are not differentiated
 
 
 class Shape(NamedTuple):
@@ -73,15 +74,18 @@ def draw(op: str, shape: Shape, seed: int = 0) -> dict[str, np.ndarray]:
     return found
 
 
-def inputs_of(arrays: dict[str, np.ndarray]) -> list[str]:
-    """The names that have a gradient."""
-    return [name for name in arrays if name != COTANGENT]
+def rounded(arrays: dict[str, np.ndarray], dtype: str) -> dict[str, np.ndarray]:
+    """Arrays whose entries bfloat16 holds exactly, but for the decay; as they are for float32."""
+    if dtype != "bfloat16":
+        return arrays
+    nearest = lambda x: ((x.view(np.uint32) + 0x8000) & 0xFFFF0000).view(np.float32)  # noqa: E731
+    return {name: x if name == "log_decay" else nearest(x) for name, x in arrays.items()}
 
 
 def largest_error(
     calls: Calls, right: tuple[np.ndarray, dict[str, np.ndarray]]
 ) -> tuple[float, str]:
-    """The largest error of outputs and gradients, relative to the largest entry, and of what.
+    """The largest relative error (root mean squares) of outputs and gradients, and of which.
 
     Only what the form gives is compared: a peer may have no gradient of the decay.
     """
@@ -97,5 +101,5 @@ def largest_error(
 def _error(found: np.ndarray, want: np.ndarray) -> float:
     if found.shape != want.shape:
         return float("inf")
-    error = float(np.max(np.abs(found - want)) / np.max(np.abs(want)))
+    error = float(np.sqrt(np.mean((found - want) ** 2) / np.mean(want**2)))
     return error if np.isfinite(error) else float("inf")

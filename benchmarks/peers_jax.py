@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from cases import COTANGENT, OPS, Calls, Peer, Shape, draw
+from cases import CONSTANT, COTANGENT, OPS, Calls, Peer
 
 import kernels_pallas as kp
 
@@ -21,7 +21,7 @@ def ours(implementation: str, ops: tuple[str, ...] = LINEAR) -> Peer:
     def build(op: str, arrays: dict[str, np.ndarray], dtype: str) -> Calls:
         run = kp.delta_rule if "beta" in OPS[op] else kp.linear_attention
         call = lambda **x: run(**x, implementation=implementation)[0]  # noqa: E731
-        return calls(call, arrays, dtype)
+        return calls(call, arrays, dtype, CONSTANT.get(op))
 
     return Peer(implementation, ops, build)
 
@@ -40,33 +40,39 @@ def softmax(name: str, implementation: str) -> Peer:
     return Peer(name, ("softmax",), build)
 
 
-def calls(run: Callable[..., jax.Array], arrays: dict[str, np.ndarray], dtype: str) -> Calls:
+def calls(
+    run: Callable[..., jax.Array],
+    arrays: dict[str, np.ndarray],
+    dtype: str,
+    constant: str | None = None,
+) -> Calls:
     """`run` on the arrays: q, k, v and beta in `dtype`, the decay in float32 or wider."""
     wide = "float64" if dtype == "float64" else "float32"
     placed = {n: jnp.asarray(x, wide if n == "log_decay" else dtype) for n, x in arrays.items()}
     cotangent = placed.pop(COTANGENT)
+    fixed = {name: placed.pop(name) for name in [constant] if name}
 
     @jax.jit
-    def forward(inputs: dict[str, jax.Array]) -> jax.Array:
-        return run(**inputs)
+    def forward(inputs: dict[str, jax.Array], fixed: dict[str, jax.Array]) -> jax.Array:
+        return run(**inputs, **fixed)
 
     @jax.jit
-    def both(inputs: dict[str, jax.Array], cotangent: jax.Array) -> tuple[jax.Array, Any]:
-        outputs, pull = jax.vjp(lambda inputs: run(**inputs), inputs)
+    def both(inputs: dict, fixed: dict, cotangent: jax.Array) -> tuple[jax.Array, Any]:
+        outputs, pull = jax.vjp(lambda inputs: run(**inputs, **fixed), inputs)
         return outputs, pull(cotangent)[0]
 
     return Calls(
-        lambda: forward(placed),
-        lambda: both(placed, cotangent),
+        lambda: forward(placed, fixed),
+        lambda: both(placed, fixed, cotangent),
         jax.block_until_ready,
         lambda x: np.asarray(x, np.float64),
     )
 
 
-def oracle(op: str, shape: Shape) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def oracle(op: str, arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Outputs and gradients in float64: the token scan, or softmax attention."""
     peer = softmax("softmax", "xla") if op == "softmax" else ours("reference")
     with jax.enable_x64(True):
-        found = peer.build(op, draw(op, shape), "float64")
+        found = peer.build(op, arrays, "float64")
         outputs, gradients = found.both()
         return found.numpy(outputs), {n: found.numpy(x) for n, x in gradients.items()}

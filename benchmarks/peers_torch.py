@@ -1,15 +1,16 @@
-"""The forms that torch runs: softmax attention, and the gated delta rule of transformers.
+"""The forms that torch runs: softmax attention, the gated delta rule of transformers, and fla.
 
 Importing this module needs nothing; a peer imports what it needs when it is built.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from cases import COTANGENT, Calls, Peer
+from cases import CONSTANT, COTANGENT, Calls, Peer
 
 HEADS_FIRST = (0, 2, 1, 3)
 
@@ -52,12 +53,42 @@ def transformers_fallback() -> Peer:
     return Peer("transformers", ("gated_delta",), build)
 
 
+FLA = {  # op: module, function, name of the decay; the retention of fla makes its own
+    "linear": ("linear_attn", "chunk_linear_attn", ""),
+    "retention": ("retention", "chunk_retention", ""),
+    "simple_gla": ("simple_gla", "chunk_simple_gla", "g"),
+    "gla": ("gla", "chunk_gla", "g"),
+    "delta": ("delta_rule", "chunk_delta_rule", ""),
+    "gated_delta": ("gated_delta_rule", "chunk_gated_delta_rule", "g"),
+    "kda": ("kda", "chunk_kda", "g"),
+}
+
+
+def fla(device: str) -> Peer:
+    """The Triton kernels of flash-linear-attention."""
+
+    def build(op: str, arrays: dict[str, np.ndarray], dtype: str) -> Calls:
+        folder, name, decay = FLA[op]
+        function = getattr(importlib.import_module(f"fla.ops.{folder}"), name)
+        more = {"normalize": False} if op == "linear" else {}
+
+        def run(log_decay: Any = None, **inputs: Any) -> Any:
+            if decay:
+                inputs[decay] = log_decay
+            return function(**inputs, **more)[0]
+
+        return calls(run, arrays, dtype, device, constant=CONSTANT.get(op))
+
+    return Peer("fla", tuple(FLA), build)
+
+
 def calls(
     run: Callable[..., Any],
     arrays: dict[str, np.ndarray],
     dtype: str,
     device: str,
     axes: tuple[int, ...] = (0, 1, 2, 3),
+    constant: str | None = None,
 ) -> Calls:
     """`run` on the arrays; `axes` lead from its layout to [b t h .]."""
     import torch
@@ -68,17 +99,16 @@ def calls(
 
     inputs = {name: place(name, x) for name, x in arrays.items() if name != COTANGENT}
     cotangent = place(COTANGENT, arrays[COTANGENT])
-    leaves = {name: x.clone().requires_grad_() for name, x in inputs.items()}
+    leaves = {n: x.clone().requires_grad_() for n, x in inputs.items() if n != constant}
 
     def forward() -> Any:
         with torch.no_grad():
             return run(**inputs)
 
     def both() -> tuple[Any, dict[str, Any]]:
-        outputs = run(**leaves)
-        found = torch.autograd.grad(outputs, list(leaves.values()), cotangent, allow_unused=True)
-        named = zip(leaves, found, strict=True)
-        return outputs, {name: x for name, x in named if x is not None}
+        outputs = run(**(inputs | leaves))
+        found = torch.autograd.grad(outputs, list(leaves.values()), cotangent)
+        return outputs, dict(zip(leaves, found, strict=True))
 
     def to_numpy(x: Any) -> np.ndarray:
         x = x.detach().double().cpu().numpy()

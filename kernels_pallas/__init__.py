@@ -16,3 +16,4 @@ from kernels_pallas.linear_recurrence.summary import (
     linear_recurrence_summary as linear_recurrence_summary,
 )
 from kernels_pallas.monoid import Summary as Summary
+from kernels_pallas.per_device import per_device as per_device

@@ -1,10 +1,11 @@
-"""The chip that a computation is traced for."""
+"""The chip that a computation is traced for, and who splits it over several."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import jax
+from jax.sharding import AxisType
 
 
 class Chip(NamedTuple):
@@ -26,3 +27,13 @@ def target() -> Chip:
         return Chip(device.platform, device.device_kind)
     first = jax.devices()[0]
     return Chip(first.platform, first.device_kind)
+
+
+def automatic_axes() -> tuple[str, ...]:
+    """Axes of the current mesh, of more than one device, that the compiler splits arrays over.
+
+    Inside `shard_map` there are none.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    axes = zip(mesh.axis_names, mesh.axis_sizes, mesh.axis_types, strict=True)
+    return tuple(name for name, size, kind in axes if size > 1 and kind != AxisType.Manual)

@@ -1,6 +1,6 @@
 """Sequences cut into groups of chunks: the frame of the chunked ops and of their gradients.
 
-A group does the work of its chunks at once; a scan runs over the groups. The backward pass keeps
+A group does the work of its chunks at once; loops run over the groups. The backward pass keeps
 the inputs and the state before each group, and runs the groups in reverse, recomputing each.
 """
 
@@ -14,10 +14,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from kernels_pallas.vary import vary_alike
+
 
 class Plan(NamedTuple):
-    """A sequence cut into `groups` stretches of `chunks` chunks of `rows` tokens each."""
+    """Heads of `sequences` at once, in `groups` stretches of `chunks` chunks of `rows` tokens."""
 
+    sequences: int
+    heads: int  # all of them if there are several sequences
     groups: int
     chunks: int
     rows: int
@@ -25,21 +29,46 @@ class Plan(NamedTuple):
     precision: jax.lax.Precision
 
 
+# Numbers of q, or of k, that a group holds on a CPU, whose second-level cache is to hold the
+# dozen arrays of that size that a group makes; and the fewest tokens, to keep few states.
+_CACHED = 2**16
+_FEWEST = 256
+
+
 def plan(op: str, k: Array, scale: float, rows: int, group: int) -> Plan:
     """The cut of k [b, t, h, k] into chunks of `rows` and groups of at most `group` tokens.
 
     Groups differ by less than a chunk. Raises ValueError if `rows` is not a power of two.
     """
-    length = k.shape[1]
+    b, length, h, width = k.shape
     if rows < 1 or rows & (rows - 1):
         raise ValueError(f"{op}: chunk_size is {rows}; wanted a power of two, such as 64")
+    if jax.default_backend() == "cpu":
+        group = min(group, max(_FEWEST, _CACHED // (h * width)))
     rows = min(rows, 1 << (length - 1).bit_length())
     chunks = -(-length // rows)
     groups = -(-chunks // max(1, group // rows))
+    in_group = -(-chunks // groups)
+    sequences, heads = _at_once(b, h, _CACHED // (in_group * rows * width))
     # Inputs of fewer bits than float32 lose nothing to the fast formats.
     short = k.dtype.itemsize < 4
     precision = jax.lax.Precision.DEFAULT if short else jax.lax.Precision.HIGHEST
-    return Plan(groups, -(-chunks // groups), rows, scale, precision)
+    return Plan(sequences, heads, groups, in_group, rows, scale, precision)
+
+
+def _at_once(b: int, h: int, limit: int) -> tuple[int, int]:
+    """Sequences and heads of a group: on one CPU at most `limit` heads in all, else everything.
+
+    A loop over sequences or heads that lie on several devices would gather them.
+    """
+    if jax.default_backend() != "cpu" or jax.device_count() > 1:
+        return b, h
+    return _divisor(b, limit // h), _divisor(h, limit)
+
+
+def _divisor(n: int, limit: int) -> int:
+    """The largest divisor of n up to `limit`, at least 1."""
+    return next((m for m in range(min(n, limit), 0, -1) if n % m == 0), 1)
 
 
 # (plan, state, tokens of a group) -> (state after it, outputs [b, t, ...] or None)
@@ -65,20 +94,19 @@ def _backward(run: RunGroup, plan: Plan, saved: tuple, cotangents: tuple[Array |
     tokens, entering = saved
     d_outputs, d_final = cotangents
 
-    def group(d_state: Array, xs: tuple) -> tuple[Array, Any]:
-        tokens, state, d_outputs = xs
+    def group(d_state: Array, along: tuple, state: Array) -> tuple[Array, Any, None]:
+        tokens, d_outputs = along
         resets = tokens.resets
 
         def again(state: Array, tokens: Any) -> tuple[Array, Array | None]:
             return run(plan, state, tokens._replace(resets=resets))
 
         _, pull = jax.vjp(again, state, tokens._replace(resets=None))
-        return pull((d_state, d_outputs))
+        return *pull((d_state, d_outputs)), None
 
-    split = partial(_split, plan)
-    xs = (jax.tree.map(split, tokens), entering, jax.tree.map(split, d_outputs))
-    d_initial, d_tokens = jax.lax.scan(group, d_final, xs, reverse=True)
-    return jax.tree.map(partial(_join, tokens.k.shape[1]), d_tokens), d_initial
+    along = (tokens, d_outputs)
+    d_tokens, d_initial, _ = _over_groups(plan, group, d_final, along, entering, reverse=True)
+    return d_tokens, d_initial
 
 
 in_groups.defvjp(_forward, _backward)
@@ -87,30 +115,71 @@ in_groups.defvjp(_forward, _backward)
 def _forward_groups(
     run: RunGroup, plan: Plan, tokens: Any, state: Array
 ) -> tuple[Array | None, Array, Array]:
-    """Outputs, final state, and the state entering each group [groups, b, ...]."""
+    """Outputs, final state, and the states entering the groups."""
 
-    def group(state: Array, tokens: Any) -> tuple[Array, tuple[Array | None, Array]]:
-        final, outputs = run(plan, state, tokens)
-        return final, (outputs, state)
+    def group(state: Array, tokens: Any, _: None) -> tuple[Array, Array | None, Array]:
+        return *run(plan, state, tokens), state
 
-    groups = jax.tree.map(partial(_split, plan), tokens)
-    final, (outputs, entering) = jax.lax.scan(group, state, groups)
-    return jax.tree.map(partial(_join, tokens.k.shape[1]), outputs), final, entering
+    return _over_groups(plan, group, state, tokens)
 
 
-def _split(plan: Plan, x: Array) -> Array:
-    """[b, t, ...] -> [groups, b, t of a group, ...]; added tokens (zeros) leave the state alone."""
-    size = plan.chunks * plan.rows
-    missing = plan.groups * size - x.shape[1]
-    if missing:
-        x = jnp.pad(x, [(0, 0), (0, missing)] + [(0, 0)] * (x.ndim - 2))
-    return jnp.moveaxis(x.reshape(x.shape[0], plan.groups, size, *x.shape[2:]), 1, 0)
+def _over_groups(
+    plan: Plan, body: Callable, carry: Array, along: Any, kept: Any = None, reverse: bool = False
+) -> tuple[Any, Array, Any]:
+    """(carry, arrays of a group's time, kept of a group) -> (carry, arrays along time, to keep),
+    over all groups of some sequences, then of the next ones. What is kept has leading axes
+    [blocks of sequences, groups]. Added tokens (zeros) leave the state alone.
+    """
+    b, h = carry.shape[:2]
+    length = jax.tree.leaves(along)[0].shape[1]
+    along = jax.tree.map(partial(_lengthen, plan.groups * plan.chunks * plan.rows), along)
+
+    def group(i: Array, loop: tuple[Array, Any], xs: tuple[Array, Any]) -> tuple[tuple, Any]:
+        (carry, written), (j, kept) = loop, xs
+        carry, part, keep = body(carry, jax.tree.map(partial(_read, plan, h, i, j), along), kept)
+        return (carry, jax.tree.map(partial(_write, plan, h, i, j), written, part)), keep
+
+    def block(written: Any, xs: tuple[Array, Array, Any]) -> tuple[Any, tuple[Array, Any]]:
+        i, carry, kept = xs
+        loop, keep = jax.lax.scan(
+            partial(group, i), (carry, written), (jnp.arange(plan.groups), kept), reverse=reverse
+        )
+        return loop[1], (loop[0], keep)
+
+    carries = carry.reshape(-1, plan.sequences, plan.heads, *carry.shape[2:])
+    first = (carries[0], jax.tree.map(partial(_read, plan, h, 0, 0), along))
+    parts = jax.eval_shape(body, *first, jax.tree.map(lambda x: x[0, 0], kept))[1]
+    room = lambda x: jnp.zeros((b, plan.groups * x.shape[1], h, *x.shape[3:]), x.dtype)  # noqa: E731
+    written = jax.tree.map(room, parts)
+    written = vary_alike((carry, written))[1]
+    written, (carries, keep) = jax.lax.scan(
+        block, written, (jnp.arange(len(carries)), carries, kept)
+    )
+    written = jax.tree.map(lambda x: x[:, :length], written)
+    return written, carries.reshape(carry.shape), keep
 
 
-def _join(length: int, x: Array) -> Array:
-    """The inverse of `_split` for a sequence of `length` tokens."""
-    x = jnp.moveaxis(x, 0, 1)
-    return x.reshape(x.shape[0], -1, *x.shape[3:])[:, :length]
+def _read(plan: Plan, h: int, i: Array | int, j: Array | int, x: Array) -> Array:
+    """Group j of block i of x [b, t, h, ...], or of x [b, t]."""
+    size = (plan.sequences, plan.chunks * plan.rows, plan.heads, *x.shape[3:])
+    return jax.lax.dynamic_slice(x, _corner(plan, h, i, j, x), size[: x.ndim])
+
+
+def _write(plan: Plan, h: int, i: Array, j: Array, x: Array, part: Array) -> Array:
+    return jax.lax.dynamic_update_slice(x, part, _corner(plan, h, i, j, x))
+
+
+def _corner(plan: Plan, h: int, i: Array | int, j: Array | int, x: Array) -> tuple:
+    """Where group j of block i begins: blocks run over the heads, then over the sequences."""
+    across = h // plan.heads
+    at = (i // across * plan.sequences, j * plan.chunks * plan.rows, i % across * plan.heads)
+    return (*at, *[0] * x.ndim)[: x.ndim]
+
+
+def _lengthen(length: int, x: Array) -> Array:
+    """[b, t, ...] with zeros up to `length` tokens."""
+    missing = length - x.shape[1]
+    return jnp.pad(x, [(0, 0), (0, missing)] + [(0, 0)] * (x.ndim - 2)) if missing else x
 
 
 def by_chunk(plan: Plan, x: Array) -> Array:

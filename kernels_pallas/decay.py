@@ -76,15 +76,18 @@ def _cut(weighted: Weighted, resets: Bool[Array, "*#batch c"]) -> Weighted:
 
 
 def _one_decay(left: Array, right: Array, log_decay: Array, precision: jax.lax.Precision) -> _Sums:
-    """All sums over j < l <= i as one product with a triangle of ones."""
+    """All sums over j < l <= i as one product with a triangle of ones.
+
+    The gates stand on the left, row i holding those up to i, so that the product over all chunks
+    is one of matrices and nothing is transposed.
+    """
     causal = jnp.tril(jnp.ones((right.shape[-2],) * 2, bool))
-    after = jnp.where(jnp.tril(causal, -1), log_decay, 0)
-    columns = jnp.concatenate([after, log_decay], axis=-1)
-    ones = causal.astype(log_decay.dtype)
-    sums = jnp.matmul(ones, columns, precision=jax.lax.Precision.HIGHEST)
-    between, since_start = sums[..., :-1], sums[..., -1:]
+    until = jnp.where(causal, log_decay.mT, 0)
+    after = jnp.tril(causal, -1).astype(log_decay.dtype)
+    between = jnp.matmul(until, after, precision=jax.lax.Precision.HIGHEST)
     weights = jnp.where(causal, jnp.exp(between), 0)
     products = jnp.matmul(left, right.mT, precision=precision) * weights
+    since_start = jnp.sum(until, axis=-1, keepdims=True)
     return _Sums(products, since_start, between[..., -1, :, None])
 
 

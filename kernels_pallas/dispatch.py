@@ -13,11 +13,10 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any, NamedTuple
 
 from kernels_pallas.call import Call
-from kernels_pallas.chip import Chip
+from kernels_pallas.chip import Chip, automatic_axes
 
 NAMES = ("reference", "xla", "pallas_tpu", "pallas_gpu")
 # The chip that a kernel is planned for when it is interpreted on another platform.
@@ -95,13 +94,18 @@ def _takes(rule: Rule, call: Call, chip: Chip) -> bool:
 def refusal(implementation: str, call: Call, chip: Chip, interpret: Any = False) -> str:
     """Why `implementation` cannot run here; "" where it can.
 
-    With `interpret` it is asked about a chip of its own platform.
+    With `interpret` it is asked about a chip of its own platform, and the compiler may split it.
     """
     if implementation not in INTERPRETED:
         return ""
     module = load(call.op, implementation)
     if module is None:
         return f"this version has no such kernel for {call.op}"
+    if not interpret and (axes := automatic_axes()):
+        return (
+            f"the compiler cannot split a kernel over the mesh axes {', '.join(axes)}: call the op "
+            "inside jax.shard_map, as kernels_pallas.per_device does"
+        )
     return module.refusal(call, chip_for(implementation, chip, interpret))
 
 
@@ -111,7 +115,7 @@ def chip_for(implementation: str, chip: Chip, interpret: Any) -> Chip:
     return other if interpret and other.platform != chip.platform else chip
 
 
-def load(op: str, implementation: str) -> ModuleType | None:
+def load(op: str, implementation: str) -> Any:
     """The module kernels_pallas.<op>.<implementation>, None where there is none."""
     name = f"kernels_pallas.{op}.{implementation}"
     try:
@@ -133,5 +137,4 @@ def run_kernel(
 ) -> Any:
     """Outputs and final state by the chosen kernel."""
     module = load(call.op, choice.implementation)
-    assert module is not None, choice
     return module.run(call, choice.chip, tokens, initial_state, scale, chunk_size, interpret)

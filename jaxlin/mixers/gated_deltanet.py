@@ -65,15 +65,15 @@ class GatedDeltaNet(Mixer):
     ) -> tuple[Float[Array, "b t d"], RecurrentCache | None]:
         c = self.config
         value_heads, widths = c.value_heads or c.heads, sizes(c)
-        flat, tails = {}, {}
-        for name, axis in (("q", "heads"), ("k", "heads"), ("v", "heads")):
-            flat[name] = self.linear(name, widths[name], axis)(x)
+        split, tails = {}, {}
+        for name, heads in (("q", c.heads), ("k", c.heads), ("v", value_heads)):
+            y = self.linear(name, widths[name])(x)
             if c.conv:
-                flat[name], tails[name] = convolve(self, name, flat[name], segment_ids, cache)
-            flat[name] = jax.nn.silu(flat[name])
-        split = lambda a, h: a.reshape(*a.shape[:2], h, -1)  # noqa: E731
+                y, tails[name] = convolve(self, name, y, segment_ids, cache)
+            # Split first: the activation then writes heads, the layout of the kernels.
+            split[name] = jax.nn.silu(y.reshape(*y.shape[:2], heads, -1))
         normed = l2_norm if c.qk_norm == "l2" else jax.nn.softmax
-        q, k = (normed(split(flat[name], c.heads)) for name in "qk")
+        q, k = (normed(split[name]) for name in "qk")
         q, k = (jnp.repeat(a, value_heads // c.heads, axis=2) for a in (q, k))
         wide = jnp.promote_types(self.dtype, jnp.float32)
         beta = jax.nn.sigmoid(self.linear("beta", value_heads, dtype=wide)(x))
@@ -81,7 +81,7 @@ class GatedDeltaNet(Mixer):
         y, state = delta_rule(
             q,
             k,
-            split(flat["v"], value_heads),
+            split["v"],
             beta,
             self._log_decay(x, value_heads),
             initial_state=continued_state(cache, segment_ids),

@@ -65,7 +65,7 @@ class GLA(Mixer):
             y = self.linear(name, width, axis, heads=None if c.conv else heads)(x)
             if c.conv:
                 y, tails[name] = convolve(self, name, y, segment_ids, cache)
-                y = jax.nn.silu(y).reshape(*y.shape[:2], heads, -1)
+                y = jax.nn.silu(y.reshape(*y.shape[:2], heads, -1))
             split[name] = y
         q, k = (FEATURE_MAPS[c.feature_map](split[name]) for name in "qk")
         k, v = (jnp.repeat(a, shared, axis=2) for a in (k, split["v"]))

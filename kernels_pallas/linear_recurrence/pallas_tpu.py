@@ -104,8 +104,8 @@ def _recurrence(
 
 
 def _forward(cut: Cut, x: Array, log_decay: Array, resets: Array | None, start: Array) -> tuple:
-    tokens = _padded(cut, x, _fold(log_decay, resets))
-    h, final, before = _run_forward(cut, *tokens, _state(cut, start))
+    folded = _padded(cut, _fold(log_decay, resets))
+    h, final, before = _run_forward(cut, _padded(cut, x), folded, _state(cut, start))
     b, t, d = x.shape
     return (h[:, :t, :d], final[:, 0, :d]), (x, log_decay, resets, before)
 
@@ -113,8 +113,8 @@ def _forward(cut: Cut, x: Array, log_decay: Array, resets: Array | None, start: 
 def _backward(cut: Cut, saved: tuple, cotangents: tuple[Array, Array]) -> tuple:
     x, log_decay, resets, before = saved
     d_h, d_final = cotangents
-    *tokens, d_h = _padded(cut, x, _fold(log_decay, resets), d_h)
-    found = _run_backward(cut, *tokens, before, d_h, _state(cut, d_final))
+    folded, state = _padded(cut, _fold(log_decay, resets)), _state(cut, d_final)
+    found = _run_backward(cut, _padded(cut, x), folded, before, _padded(cut, d_h), state)
     d_x, d_log_decay, d_start = found
     b, t, d = x.shape
     return d_x[:, :t, :d], d_log_decay[:, :t, :d], None, d_start[:, 0, :d]
@@ -127,12 +127,9 @@ def _fold(log_decay: Array, resets: Array | None) -> Array:
     return log_decay if resets is None else jnp.where(resets[..., None], RESET, log_decay)
 
 
-def _padded(cut: Cut, *tokens: Float[Array, "b t d"]) -> list[Array]:
+def _padded(cut: Cut, x: Float[Array, "b t d"]) -> Array:
     """Whole blocks: added tokens keep h, added channels are zero."""
-    return [
-        jnp.pad(x, ((0, 0), (0, -x.shape[1] % cut.rows), (0, -x.shape[2] % cut.lanes)))
-        for x in tokens
-    ]
+    return jnp.pad(x, ((0, 0), (0, -x.shape[1] % cut.rows), (0, -x.shape[2] % cut.lanes)))
 
 
 def _state(cut: Cut, h: Float[Array, "b d"]) -> Array:

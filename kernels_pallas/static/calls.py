@@ -36,11 +36,12 @@ class Block(NamedTuple):
 
 
 class Call(NamedTuple):
-    """One pallas_call."""
+    """One pallas_call. trips: of each loop in its body, None where they are not known."""
 
     name: str
     grid: tuple[int, ...]
     blocks: tuple[Block, ...]
+    trips: tuple[int | None, ...]
 
 
 def pallas_calls(jaxpr: Any) -> list[Call]:
@@ -49,6 +50,7 @@ def pallas_calls(jaxpr: Any) -> list[Call]:
 
 
 def equations(jaxpr: Any) -> Iterator[Any]:
+    """All equations, also of the jaxprs inside of others; not of the bodies of kernels."""
     for eqn in getattr(jaxpr, "jaxpr", jaxpr).eqns:
         yield eqn
         if eqn.primitive.name != "pallas_call":
@@ -62,7 +64,16 @@ def call_of(eqn: Any) -> Call:
     mapping = eqn.params["grid_mapping"]
     grid = tuple(int(n) for n in mapping.grid)
     blocks = tuple(block_of(b, grid) for b in mapping.block_mappings)
-    return Call(str(eqn.params["name"]), grid, blocks)
+    loops = (e for e in equations(eqn.params["jaxpr"]) if e.primitive.name in ("scan", "while"))
+    trips = tuple(n for n in map(trips_of, loops) if n != 1)
+    return Call(str(eqn.params["name"]), grid, blocks, trips)
+
+
+def trips_of(loop: Any) -> int | None:
+    """How often the compiled loop's body runs: several steps of a scan may be unrolled in it."""
+    if loop.primitive.name == "while":
+        return None
+    return loop.params["length"] // int(loop.params["unroll"])
 
 
 def block_of(mapping: Any, grid: tuple[int, ...]) -> Block:

@@ -6,15 +6,9 @@ waits for HBM and stalls are not in it.
 
 from __future__ import annotations
 
-import json
-import os
+import math
 import re
-import selectors
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Collection
-from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -22,25 +16,22 @@ import jax
 
 from kernels_pallas.static.calls import Block, Call, pallas_calls
 from kernels_pallas.static.chips import generation, tracing_for
-from kernels_pallas.static.compiling import ENVIRONMENT, require_libtpu
+from kernels_pallas.static.compiling import require_libtpu
+from kernels_pallas.static.process import CompileError, Compiler
 
 BUNDLE_BYTES = 64  # by which the code of a program grows with each bundle, on every chip of CHIPS
-
-
-class CompileError(RuntimeError):
-    """The TPU compiler refused a program."""
 
 
 class KernelCost(NamedTuple):
     """Figures of one Pallas kernel on one chip.
 
-    bundles are those of the whole program, in which every branch of the kernel's body stands once,
-    with the loop over the grid around it. use: share of the slots that are taken, of mxu (matrix
-    products), valu, xlu (across lanes), eup (exp and the like), load, store. fills and spills:
-    vector registers loaded back from and put aside to VMEM. vmem: bytes of scratch, spills and
-    blocks with their double buffers. hbm: bytes of all block copies of the grid; hbm_least: every
-    operand and result once (operands that stay in HBM count once in both). code: bytes of the
-    program.
+    bundles: those of a grid step, with every branch of the kernel's body once, its loops as often
+    as they run, and what stands before and after the loop over the grid. use: share of their slots
+    that are taken, of mxu (matrix products), valu, xlu (across lanes), eup (exp and the like),
+    load, store. fills and spills: vector registers loaded back from and put aside to VMEM in them.
+    vmem: bytes of scratch, spills and blocks with their double buffers. hbm: bytes of all block
+    copies of the grid; hbm_least: every operand and result once (operands that stay in HBM count
+    once in both). code: bytes of the program.
     """
 
     name: str
@@ -82,9 +73,7 @@ class Costs:
 
     def __init__(self, timeout: float = 600.0) -> None:
         """timeout: seconds that one program may compile."""
-        self.timeout = timeout
-        self.folder = tempfile.TemporaryDirectory(prefix="tpu-costs-")
-        self.process: subprocess.Popen[str] | None = None
+        self.compiler = Compiler(timeout)
 
     def __enter__(self) -> Costs:
         return self
@@ -92,8 +81,7 @@ class Costs:
     def __exit__(
         self, kind: type[BaseException] | None, e: BaseException | None, at: TracebackType | None
     ) -> None:
-        self.stop()
-        self.folder.cleanup()
+        self.compiler.close()
 
     def __call__(
         self,
@@ -116,65 +104,12 @@ class Costs:
                 f"static_cost: no Pallas kernel is named {', '.join(sorted(absent))}; "
                 f"kernels of the program: {there}"
             )
-        found = self.compile(text, chip)
+        found = self.compiler.compile(text, chip)
         return [
             cost(call, chip, program)
             for call, program in pair(calls, found)
             if kernels is None or call.name in kernels
         ]
-
-    def compile(self, text: str, chip: str) -> dict[str, Any]:
-        """Has the process compile a StableHLO module; what it read in the dump."""
-        module = Path(self.folder.name) / "module.mlir"
-        module.write_text(text)
-        found = self.ask({"chip": chip, "module": str(module)})
-        if "error" in found:
-            raise CompileError(f"{chip}: {' '.join(found['error'].split())}")
-        return found
-
-    def ask(self, job: dict[str, str]) -> dict[str, Any]:
-        process = self.process or self.start()
-        assert process.stdin and process.stdout
-        process.stdin.write(json.dumps(job) + "\n")
-        process.stdin.flush()
-        with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
-            if not selector.select(self.timeout):
-                self.stop()
-                raise CompileError(f"{job['chip']}: compiling took more than {self.timeout:g} s")
-        line = process.stdout.readline()
-        if not line:
-            code = process.wait()
-            self.stop()
-            raise CompileError(
-                f"{job['chip']}: the compiler died with exit code {code}: {self.log()}"
-            )
-        return json.loads(line)
-
-    def start(self) -> subprocess.Popen[str]:
-        environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | ENVIRONMENT
-        programs = Path(self.folder.name) / "programs"
-        programs.mkdir(exist_ok=True)
-        with (Path(self.folder.name) / "log").open("w") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "kernels_pallas.static.worker", str(programs)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                env=environment | {"PYTHONPATH": os.pathsep.join(sys.path)},
-            )
-        return self.process
-
-    def stop(self) -> None:
-        """Ends the process; the next program starts another."""
-        process, self.process = self.process, None
-        if process is not None:
-            process.kill()
-            process.communicate()
-
-    def log(self) -> str:
-        return (Path(self.folder.name) / "log").read_text()[-2000:]
 
 
 def named(text: str) -> str:
@@ -199,9 +134,9 @@ def pair(calls: list[Call], programs: dict[str, Any]) -> list[tuple[Call, dict[s
             for name in programs
             if (match := re.fullmatch(rf"{re.escape(call.name)}(?:\.(\d+))?", name))
         )
-        if not own:
+        if not own or any("vmem" not in programs[name] for _, name in own):
             raise CompileError(
-                f"the compiler's dump has no program of the kernel {call.name}, only of "
+                f"the compiler's dump has no program or VMEM of the kernel {call.name}, only of "
                 f"{', '.join(programs)}"
             )
         at = next(i for i, c in enumerate(mine) if c is call)
@@ -210,7 +145,13 @@ def pair(calls: list[Call], programs: dict[str, Any]) -> list[tuple[Call, dict[s
 
 
 def cost(call: Call, chip: str, program: dict[str, Any]) -> KernelCost:
-    bundles, slots, capacity = program["bundles"], program["slots"], program["capacity"]
+    parts, capacity = program["parts"], program["capacity"]
+    times = runs(call, parts)
+    bundles = sum(n * part["bundles"] for n, part in zip(times, parts, strict=True))
+    slots = {
+        name: sum(n * part["slots"][name] for n, part in zip(times, parts, strict=True))
+        for name in capacity
+    }
     shares = ("mxu", "valu", "xlu", "eup", "load", "store")
     return KernelCost(
         name=call.name,
@@ -219,10 +160,29 @@ def cost(call: Call, chip: str, program: dict[str, Any]) -> KernelCost:
         use={name: slots[name] / (capacity[name] * bundles) for name in shares},
         fills=slots["fill"],
         spills=slots["spill"],
-        vmem=program.get("vmem", 0),
+        vmem=program["vmem"],
         hbm=sum(block.moved for block in call.blocks),
         hbm_least=sum(block.least for block in call.blocks),
-        code=BUNDLE_BYTES * bundles,
+        code=BUNDLE_BYTES * sum(part["bundles"] for part in parts),
         grid=call.grid,
         blocks=call.blocks,
     )
+
+
+def runs(call: Call, parts: list[dict[str, Any]]) -> list[int]:
+    """How often each part of a program runs in a grid step.
+
+    Part 0 is outside of all loops; the first loop is that over the grid, if there is one.
+    """
+    around = 2 if math.prod(call.grid) > 1 else 1
+    trips = call.trips
+    if len(parts) != around + len(trips) or None in trips:
+        raise CompileError(
+            f"{call.name}: its program has {len(parts) - around} loops, its body says how often "
+            f"{sum(n is not None for n in trips)} of {len(trips)} run: their bundles cannot be "
+            "counted"
+        )
+    found: list[int] = []
+    for part, n in zip(parts, [1] * around + [n or 0 for n in trips], strict=True):
+        found.append(n * (1 if part["parent"] is None else found[part["parent"]]))
+    return found

@@ -21,9 +21,10 @@ SLOTS = {
     "VLOAD:FILL": "fill",
     "VSTORE:SPILL": "spill",
 }
-BUNDLES = "-schedule-analysis_final_bundles.txt"
+PROGRAM = "-final_bundles.txt"
 USE = "-final_hlo-static-per-bundle-utilization.txt"
 VMEM = "vmem_report.html"
+BUNDLE = re.compile(r"^\s*(?:0x[0-9a-f]+|\d+)\s+(\w\w)?\s*:\s*(>*)\s*\{", re.MULTILINE)
 
 
 def flags(folder: Path) -> str:
@@ -34,6 +35,7 @@ def flags(folder: Path) -> str:
     """
     return (
         f"--xla_jf_dump_to={folder} --xla_jf_dump_llo_text=true "
+        "--xla_jf_dump_llo_pass_label_regex=final.* "
         "--xla_vf_vmem_memory_space_assignment=false "
         "--xla_tpu_tpu_custom_call_memory_space_spec=hbm"
     )
@@ -42,15 +44,19 @@ def flags(folder: Path) -> str:
 def read(folder: Path) -> dict[str, dict[str, Any]]:
     """Figures of each instruction of one compile that has a program of its own, by its name.
 
-    bundles; slots: use of each slot class in slots; capacity: slots a bundle; vmem and spilled:
+    parts: the program outside of loops and then each loop, in its order, with the part around it
+    (parent), its bundles and the slots that they take; capacity: slots a bundle; vmem and spilled:
     bytes.
     """
     memory = read_vmem(folder)
     found = {}
     for file in sorted(folder.glob(f"*{USE}")):
         name = instruction(file.name)
-        total = read_bundles(next(folder.glob(f"*-{glob_safe(name)}-[0-9]*{BUNDLES}")))
-        found[name] = {"bundles": total, **read_use(file.read_text()), **memory.get(name, {})}
+        programs = folder.glob(f"*-{glob_safe(name)}-[0-9]*{PROGRAM}")
+        program = next(f for f in programs if "schedule-analysis" not in f.name)
+        rows, capacity = read_use(file.read_text())
+        parts = read_parts(program.read_text(), rows)
+        found[name] = {"parts": parts, "capacity": capacity, **memory.get(name, {})}
     return found
 
 
@@ -66,26 +72,40 @@ def glob_safe(name: str) -> str:
     return re.sub(r"([\[\]*?])", r"[\1]", name)
 
 
-def read_bundles(file: Path) -> int:
-    match = re.search(r"total scheduled bundles:\s+(\d+)", file.read_text())
-    if match is None:
-        raise ValueError(f"no count of bundles in the compiler's dump {file.name}")
-    return int(match[1])
-
-
-def read_use(text: str) -> dict[str, Any]:
-    """Columns of the per-bundle table: names, capacities, then a line for each bundle."""
+def read_use(text: str) -> tuple[list[list[int]], dict[str, int]]:
+    """Of the per-bundle table the slots that each bundle takes, by SLOTS, and their capacity."""
     lines = text.splitlines()
     at = next(i for i, line in enumerate(lines) if line.startswith("MATMUL"))
     names = [name.strip() for name in lines[at].split(",")]
+    columns = [names.index(name) for name in SLOTS]
     digits = (line for line in lines[at + 1 :] if re.match(r"[\s\d]+$", line))
-    rows = [[int(n) for n in line.split()] for line in digits]
-    capacity = {n: c for n, c in zip(names, rows[0], strict=True) if n in SLOTS}
-    sums = dict(zip(names, (sum(column) for column in zip(*rows[1:], strict=True)), strict=True))
-    return {
-        "slots": {SLOTS[n]: sums[n] for n in capacity},
-        "capacity": {SLOTS[n]: c for n, c in capacity.items()},
-    }
+    rows = [[int(line.split()[i]) for i in columns] for line in digits]
+    return rows[1:], dict(zip(SLOTS.values(), rows[0], strict=True))
+
+
+def read_parts(program: str, use: list[list[int]]) -> list[dict[str, Any]]:
+    """See `read`. A ">" before a bundle stands for each loop around it, LB marks a loop's first."""
+    parts: list[dict[str, Any]] = []
+    inside: list[int] = []
+
+    def enter() -> None:
+        parent = inside[-1] if inside else None
+        parts.append({"parent": parent, "bundles": 0, "slots": dict.fromkeys(SLOTS.values(), 0)})
+        inside.append(len(parts) - 1)
+
+    enter()
+    bundles = BUNDLE.findall(program)
+    if len(bundles) != len(use):
+        raise ValueError(f"the compiler dumped {len(bundles)} bundles and the use of {len(use)}")
+    for (mark, depth), slots in zip(bundles, use, strict=True):
+        del inside[1 + len(depth) - (mark == "LB") :]
+        if mark == "LB":
+            enter()
+        part = parts[inside[-1]]
+        part["bundles"] += 1
+        for name, n in zip(SLOTS.values(), slots, strict=True):
+            part["slots"][name] += n
+    return parts
 
 
 def read_vmem(folder: Path) -> dict[str, dict[str, int]]:
@@ -96,6 +116,6 @@ def read_vmem(folder: Path) -> dict[str, dict[str, int]]:
         data, _ = json.JSONDecoder().raw_decode(text, text.index("{", text.index("const DATA")))
         for name, entry in data["hlo_breakdowns"].items():
             parts = [a for block in entry["blocks"] for a in block["allocations"]]
-            spilled = sum(a["size"] for a in parts if a["tag"] == "SPILL")
+            spilled = sum(a["size"] for a in parts if a.get("tag") == "SPILL")
             found[name] = {"vmem": entry["total_size"], "spilled": spilled}
     return found

@@ -16,7 +16,7 @@ from jax.experimental.pallas import tpu as pltpu
 from jaxtyping import Array, Float
 
 from kernels_pallas.tpu import chunk as rule
-from kernels_pallas.tpu.chunk_io import read, sums_of, write
+from kernels_pallas.tpu.chunk_io import read, read_to_advance, sums_of, write
 from kernels_pallas.tpu.grid import (
     Cut,
     Tokens,
@@ -41,7 +41,7 @@ def run_backward(
 ) -> tuple[Tokens, Array]:
     """Cotangents of the tokens and of the initial state."""
     b, h, _, _ = tokens.q.shape
-    sums, last = sums_of(tokens, cut.rows), cut.chunks - 1
+    sums, last = sums_of(tokens, cut.rows, gradient=True), cut.chunks - 1
 
     def first_of(g: Any) -> Any:
         return (cut.groups - 1 - g) * cut.chunks
@@ -67,7 +67,7 @@ def run_backward(
 
         @pl.when(back == 0)
         def _forward() -> None:
-            chunk = read(prod, tokens, sums)
+            chunk = read_to_advance(prod, tokens, sums)
             if chunk.beta is not None:
                 inverses[0][j] = rule.inverse(prod, chunk).astype(inverses[0].dtype)
 

@@ -10,29 +10,43 @@ from jaxtyping import Array, Float
 from kernels_pallas.tpu.chunk import Chunk, Gradients
 from kernels_pallas.tpu.decay import HeadDecay, NoDecay, Weights
 from kernels_pallas.tpu.grid import Tokens
-from kernels_pallas.tpu.key_decay import KeyDecay
-from kernels_pallas.tpu.patterns import patterns
+from kernels_pallas.tpu.key_decay import KeyDecay, KeyEnds
+from kernels_pallas.tpu.patterns import AFTER, UPTO, patterns, patterns_within
 from kernels_pallas.tpu.products import Products
 from kernels_pallas.tpu.rows import column, row
 
 
-def sums_of(tokens: Tokens, rows: int) -> Array | None:
+def sums_of(tokens: Tokens, rows: int, gradient: bool = False) -> Array | None:
+    """The patterns that the kernels of these tokens read."""
     g = tokens.log_decay
-    return patterns(rows) if g is not None and g.ndim == 5 else None
+    if g is not None and g.ndim == 5:
+        return patterns(rows)
+    return patterns_within(rows) if g is not None and gradient else None
 
 
 def read(prod: Products, tokens: Any, sums: Any) -> Chunk:
+    """The chunk of a grid step."""
     q, k, v = (x[0] for x in tokens[:3])
     beta = None if tokens.beta is None else as_column(tokens.beta[0, :, 0])
     return Chunk(q, k, v, beta, _weights(prod, tokens.log_decay, sums))
+
+
+def read_to_advance(prod: Products, tokens: Any, sums: Any) -> Chunk:
+    """The chunk of a grid step for the state alone."""
+    chunk = read(prod, tokens, sums)
+    if chunk.beta is not None or not isinstance(chunk.weights, KeyDecay):
+        return chunk
+    return chunk._replace(weights=KeyEnds(prod, tokens.log_decay[0], sums[AFTER]))
 
 
 def _weights(prod: Products, g: Any, sums: Any) -> Weights:
     if g is None:
         return NoDecay(prod)
     if len(g.shape) == 5:
-        return HeadDecay(prod, g[0, :, 0], sums[0], sums[1])
-    return KeyDecay(prod, g[0])
+        return HeadDecay(prod, g[0, :, 0], sums[UPTO], sums[AFTER])
+    return KeyDecay(
+        prod, g[0], None if sums is None else [sums[i] for i in range(2, sums.shape[0])]
+    )
 
 
 def write(refs: Tokens, grads: Gradients) -> None:

@@ -35,8 +35,11 @@ class KeyDecay(Weights):
     pairs is one product, and the tensor [c, c, k] of the direct form is never made.
     """
 
-    def __init__(self, prod: Products, g: Float[Array, "h c k"]) -> None:
-        self.prod = prod
+    def __init__(
+        self, prod: Products, g: Float[Array, "h c k"], within: list[Array] | None = None
+    ) -> None:
+        """within: of `patterns_within`, for `gradient`."""
+        self.prod, self.within = prod, within
         levels, since, to_end = climb(g * LOG2_E)
         self.levels = [jnp.exp2(x) for x in levels]
         self.from_start, self.until_end = jnp.exp2(since), jnp.exp2(to_end)
@@ -71,7 +74,17 @@ class KeyDecay(Weights):
 
     def gradient(self, share: Any, since: Array, to_end: Array, keep: Array) -> Array:
         """[h, c, k]."""
-        return descend(share, since, to_end, keep)
+        assert self.within is not None
+        return descend(share, since, to_end, keep, self.prod.shares, self.within)
+
+
+class KeyEnds(Weights):
+    """What of `KeyDecay` takes a state from chunk to chunk: the decay to the end, and in all."""
+
+    def __init__(self, prod: Products, g: Float[Array, "h c k"], after: Array) -> None:
+        to_end = prod.sums(after, g * LOG2_E)
+        self.until_end = jnp.exp2(to_end)
+        self.from_start = jnp.exp2(to_end[:, :1] + g[:, :1] * LOG2_E)
 
 
 class _Pairs:

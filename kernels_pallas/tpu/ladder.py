@@ -6,11 +6,16 @@ start, its own gate included, an earlier row the sum after it to its block's end
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import reduce
+from operator import add
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from kernels_pallas.tpu.rows import (
     SMALL,
+    SUBLANES,
     earlier_blocks,
     from_above,
     from_below,
@@ -55,23 +60,21 @@ def descend(
     since: Float[Array, "h c k"],
     to_end: Float[Array, "h c k"],
     total: Float[Array, "h 1 k"],
+    shares: Callable[[Array, Array], Array],
+    within: list[Array],
 ) -> Float[Array, "h c k"]:
-    """The adjoint of `climb`: from cotangents of all its sums, and of the chunk's, that of g."""
+    """The adjoint of `climb`: from cotangents of all its sums, and of the chunk's, that of g.
+
+    Blocks come apart by adding; below 8 rows the matrix unit is cheaper: `shares(pattern, x)` is
+    pattern^T x, `within` the last of `patterns_within`.
+    """
     totals = [total]  # of each block
     for level in reversed(range(SMALL, len(levels))):
         totals, since, to_end = _part(totals, since, to_end, levels[level], 1 << level)
-    shape = tiles(since).shape
-    total = jnp.concatenate(
-        [jnp.broadcast_to(x, (*x.shape[:1], 8, *x.shape[2:])) for x in totals], 1
-    )
-    total, since, to_end = tiles(total), tiles(since), tiles(to_end)
-    for level in reversed(range(SMALL)):
-        later = later_in_tile(shape, level)
-        total = total + _partner_sums(jnp.where(later, since, to_end), level)
-        here = tiles(levels[level])
-        since = since + jnp.where(later, here, 0)
-        to_end = to_end + jnp.where(later, 0, here)
-    return from_tiles(since + total)
+    small = zip(within, (since, to_end, *levels[:SMALL]), strict=True)
+    found = reduce(add, [shares(pattern, x) for pattern, x in small])
+    rows = [jnp.broadcast_to(x, (x.shape[0], SUBLANES, x.shape[2])) for x in totals]
+    return found + jnp.concatenate(rows, axis=1)
 
 
 def _part(
@@ -86,16 +89,3 @@ def _part(
         starts += [since[:, earlier], since[:, later] + here[:, later]]
         ends += [to_end[:, earlier] + here[:, earlier], to_end[:, later]]
     return parts, jnp.concatenate(starts, axis=1), jnp.concatenate(ends, axis=1)
-
-
-def _partner_sums(x: Float[Array, "h n 8 k"], level: int) -> Float[Array, "h n 8 k"]:
-    """In each row, the sum of x over the other block of its pair."""
-    for bit in range(level):
-        x = x + _partner(x, bit)
-    return _partner(x, level)
-
-
-def _partner(x: Float[Array, "h n 8 k"], level: int) -> Float[Array, "h n 8 k"]:
-    if level == SMALL - 1:  # half way around
-        return from_above(x, level)
-    return jnp.where(later_in_tile(x.shape, level), from_above(x, level), from_below(x, level))

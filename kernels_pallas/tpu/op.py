@@ -106,7 +106,7 @@ def closed_at_resets(log_decay: Array | None, resets: Array | None, heads: int) 
     return None if log_decay is None else jnp.maximum(log_decay, CLOSED)
 
 
-def _heads_first(cut: Cut, x: Float[Array, "b t h x"]) -> Float[Array, "b h t x"]:
+def _heads_first(cut: Cut, x: Float[Array, "b t h x"]) -> Float[Array, "b h padded wide"]:
     return _pad_time(cut, jnp.moveaxis(_widen(x, 3), 2, 1))
 
 

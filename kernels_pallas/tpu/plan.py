@@ -11,7 +11,7 @@ from kernels_pallas.tables import lookup
 # Vector memory of a core in MiB, of the kinds that the kernels are compiled for in tests.
 VMEM = {"TPU v5 lite": 128, "TPU v5": 64, "TPU v6 lite": 128, "TPU7x": 64}
 ROWS = (16, 32, 64, 128)
-WIDEST = 256  # of k and v
+WIDEST = (256, 512)  # k and v
 NAME = "pallas_tpu"
 
 
@@ -32,8 +32,8 @@ def refusal(call: Call, chip: Chip) -> str:
         return f"it is made for {', '.join(VMEM)}, and this is a {chip.kind}"
     if call.dtype == "float64":
         return "it computes in float32, and an input is float64"
-    if max(call.k, call.v) > WIDEST:
-        return f"it takes k and v up to {WIDEST}, and they are {call.k} and {call.v}"
+    if call.k > WIDEST[0] or call.v > WIDEST[1]:
+        return f"it takes k to {WIDEST[0]} and v to {WIDEST[1]}, and they are {call.k} and {call.v}"
     return ""
 
 

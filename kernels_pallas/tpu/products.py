@@ -49,6 +49,17 @@ class Products(NamedTuple):
         pieces = [self.operand(x)] if self.short else self._pieces(x)
         return total([_batched(piece, ones, _NN) for piece in pieces])
 
+    def sums(self, ones: Float[Array, "i j"], x: Float[Array, "h j x"]) -> Float[Array, "h i x"]:
+        """ones x, as `sums_of_rows`."""
+        ones = jnp.broadcast_to(ones, (x.shape[0], *ones.shape))
+        return total([_batched(ones, piece, _NN) for piece in self._pieces(x)])
+
+    def shares(self, ones: Float[Array, "j i"], x: Float[Array, "h j x"]) -> Float[Array, "h i x"]:
+        """ones^T x: the adjoint of `sums`, in the operands' format."""
+        ones = jnp.broadcast_to(ones, (x.shape[0], *ones.shape))
+        pieces = [self.operand(x)] if self.short else self._pieces(x)
+        return total([_batched(ones, piece, _TN) for piece in pieces])
+
     def _pieces(self, x: Array) -> list[Array]:
         """float32 as a sum of bfloat16 numbers: of 16 bits, or exactly."""
         high, low = halves(x)

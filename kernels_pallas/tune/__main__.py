@@ -14,7 +14,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,14 +53,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         chips, implementation, timed = targets(args.chip)
-        jobs = list(jobs_of(args, chips, implementation))
+        jobs, left_out = jobs_of(args, chips, implementation)
     except LibtpuMissing as error:
         print(f"tune: {error}", file=sys.stderr)
         return 2
     if not jobs:
-        print("tune: no kernel takes these calls on these chips", file=sys.stderr)
+        print("tune: no kernel takes these calls on these chips", *left_out, file=sys.stderr)
         return 2
-    announce(args, jobs, implementation, timed)
+    announce(args, jobs, left_out, implementation, timed)
     if args.dry_run:
         return 0
     with Costs() as costs:
@@ -111,11 +111,22 @@ def targets(names: Sequence[str] | None) -> tuple[list[Chip], str, bool]:
     return [Chip("tpu", CHIPS[name].kind) for name in names or CHIPS], "pallas_tpu", False
 
 
-def jobs_of(args: argparse.Namespace, chips: Sequence[Chip], implementation: str) -> Iterator[Job]:
+def jobs_of(
+    args: argparse.Namespace, chips: Sequence[Chip], implementation: str
+) -> tuple[list[Job], list[str]]:
+    """What there is to do, and a line for each call that is left out."""
+    jobs, left_out = [], []
     for chip, call in itertools.product(chips, calls_of(args)):
         module: Any = load(call.op, implementation)
-        if hasattr(module, "candidates") and not module.refusal(call, chip):
-            yield Job(chip, call, module, module.candidates(call, chip))
+        if not hasattr(module, "candidates"):
+            why = f"{implementation} of {call.op} offers no candidates"
+        else:
+            why = module.refusal(call, chip)
+        if why:
+            left_out.append(f"  left out on {chip.kind}: {name_of(call)}: {why}")
+        else:
+            jobs.append(Job(chip, call, module, module.candidates(call, chip)))
+    return jobs, left_out
 
 
 def calls_of(args: argparse.Namespace) -> Iterator[Call]:
@@ -128,13 +139,20 @@ def calls_of(args: argparse.Namespace) -> Iterator[Call]:
                 yield Call(op, b, t, h, k, v, dtype, decay, False)
 
 
-def announce(args: argparse.Namespace, jobs: list[Job], implementation: str, timed: bool) -> None:
+def announce(
+    args: argparse.Namespace,
+    jobs: list[Job],
+    left_out: list[str],
+    implementation: str,
+    timed: bool,
+) -> None:
     how = "median time" if timed else "scheduled bundles a token (compiled, not run)"
     print(f"{implementation}: {len(jobs)} calls, {sum(len(j.candidates) for j in jobs)} candidates")
     print(f"ranked by {how}, forward and backward together")
     print(f"b={args.batch} t={args.length} h={args.heads}; best blocks go to:")
     for chip in dict.fromkeys(job.chip for job in jobs):
         print(f"  {tables.path_of(chip, args.tables)}")
+    print(*left_out, sep="\n", end="\n" if left_out else "", flush=True)
 
 
 def tune(job: Job, judge: Judge, implementation: str, folder: Path) -> Trial | None:
@@ -165,17 +183,19 @@ def write(job: Job, implementation: str, best: Trial, folder: Path) -> None:
         os.replace(made, path)
 
 
-def words(blocks: object) -> str:
-    return " ".join(f"{name}={n}" for name, n in dict(blocks).items())  # pyright: ignore
+def name_of(call: Call) -> str:
+    return f"{call.op} {call.decay} {call.k}x{call.v} {call.dtype}"
+
+
+def words(blocks: Mapping[str, int]) -> str:
+    return " ".join(f"{name}={n}" for name, n in blocks.items())
 
 
 def summary(jobs: list[Job], best: list[Trial | None]) -> str:
     lines = ["", "best:"]
     for job, one in zip(jobs, best, strict=True):
-        call = job.call
-        name = f"{job.chip.kind:12} {call.op} {call.decay} {call.k}x{call.v} {call.dtype}"
         found = f"{words(one.blocks)} ({one.words})" if one else "no candidate works"
-        lines.append(f"  {name}: {found}")
+        lines.append(f"  {job.chip.kind:12} {name_of(job.call)}: {found}")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""A small kernel of which every figure can be worked out by hand."""
+"""Small kernels of which every figure can be worked out by hand."""
 
 import jax
 import jax.numpy as jnp
@@ -34,3 +34,26 @@ def product(x, y, rows=64, name="product", spare=0):
         scratch_shapes=[pltpu.VMEM((rows + spare, v), jnp.float32)],
         name=name,
     )(x, y)
+
+
+def summed(x, unroll=1, dynamic=False):
+    """Sums over n of x [m, n, 128], eight rows after eight in a loop: [m, 8, 128]."""
+    m, n, lanes = x.shape
+
+    def body(x, out):
+        out[...] = jnp.zeros_like(out)
+        last = n // 8 if not dynamic else n // 8 + pl.program_id(0)
+
+        def add(i, _):
+            out[0] += jnp.exp(x[0, pl.ds(8 * i, 8)])
+
+        jax.lax.fori_loop(0, last, add, None, unroll=None if dynamic else unroll)
+
+    return pl.pallas_call(
+        body,
+        grid=(m,),
+        in_specs=[pl.BlockSpec((1, n, lanes), lambda i: (i, 0, 0))],
+        out_specs=pl.BlockSpec((1, 8, lanes), lambda i: (i, 0, 0)),
+        out_shape=jax.ShapeDtypeStruct((m, 8, lanes), jnp.float32),
+        name="summed",
+    )(x)

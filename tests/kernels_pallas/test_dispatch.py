@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import AbstractDevice, AbstractMesh, Mesh, use_abstract_mesh
+from jax.sharding import PartitionSpec as P
 
 from kernels_pallas import ImplementationError, dispatch, linear_attention
 from kernels_pallas.call import Call
@@ -120,6 +121,27 @@ def test_the_target_is_the_device_of_the_mesh_or_the_default_one() -> None:
         assert jax.eval_shape(lambda: jnp.zeros(int(target() == TPU))).shape == (1,)
     with jax.set_mesh(Mesh(np.array(jax.devices()[:2]), ("data",))):
         assert target() == CPU
+
+
+def test_a_kernel_is_for_one_device_of_the_mesh(kernels: None) -> None:
+    """The compiler splits no kernel: it runs inside shard_map, or where nothing is split."""
+    mesh = Mesh(np.array(jax.devices()[:2])[:, None], ("data", "tensor"))
+    inside = []
+
+    def body(x: jax.Array) -> jax.Array:
+        inside.append(dispatch.choose(LINEAR, TPU).implementation)
+        return x
+
+    jax.shard_map(body, mesh=mesh, in_specs=P("data"), out_specs=P("data"))(jnp.zeros(2))
+    assert set(inside) == {"pallas_tpu"}
+    with jax.set_mesh(mesh):
+        assert dispatch.choose(LINEAR, TPU).implementation == "xla"
+        message = "cannot split a kernel over the mesh axes data: call the op inside jax.shard_map"
+        with pytest.raises(ImplementationError, match=message):
+            dispatch.choose(LINEAR, TPU, "pallas_tpu")
+        dispatch.choose(LINEAR, TPU, "pallas_tpu", interpret=True)
+    with jax.set_mesh(Mesh(np.array(jax.devices()[:1]), ("data",))):
+        assert dispatch.choose(LINEAR, TPU).implementation == "pallas_tpu"
 
 
 def test_only_a_missing_kernel_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import pytest
 from kernels_pallas.static import CHIPS, Costs, LibtpuMissing, static_cost, tracing_for
 from kernels_pallas.static.calls import pallas_calls
 from tests.kernels_pallas.aot import aot, compile_for, copies
-from tests.kernels_pallas.small import product
+from tests.kernels_pallas.small import product, summed
 
 M, N, K, V, ROWS = 2, 256, 64, 128, 64
 
@@ -86,6 +86,20 @@ def test_more_work_a_step_takes_more_bundles(costs):
 
 
 @aot
+def test_a_loop_counts_as_often_as_it_runs(costs):
+    def bundles(n, **options):
+        x = jax.ShapeDtypeStruct((4, n, 128), jnp.float32)
+        return costs(lambda x: summed(x, **options), (x,), "v5e")[0].bundles
+
+    once, twice, four = bundles(512), bundles(1024), bundles(2048)
+    assert 64 * 4 < twice - once < 64 * 40  # 64 more turns
+    assert four - twice == 2 * (twice - once)
+    assert bundles(512, unroll=8) < once
+    with pytest.raises(RuntimeError, match="summed: its program has 1 loops, .* 0 of 1 run"):
+        bundles(512, dynamic=True)
+
+
+@aot
 def test_kernels_are_told_apart_by_name_and_order(costs):
     def f(x, y):
         first = product(x, y, 64, "one").astype(x.dtype)
@@ -121,6 +135,21 @@ def test_a_refusal_of_the_compiler_is_told_and_the_next_program_compiles(costs):
     with pytest.raises(RuntimeError, match="v5e: .*Scoped allocation .* exceeded scoped vmem"):
         costs(lambda x, y: product(x, y, spare=2**16), specs(), "v5e")
     assert costs(product, specs(), "v5e")
+
+
+@aot
+def test_a_dead_compiler_is_told_and_replaced():
+    with Costs() as costs:
+        costs.compiler.start().kill()
+        with pytest.raises(RuntimeError, match="v5e: the compiler died, exit code -9"):
+            costs(product, specs(), "v5e")
+        assert costs(product, specs(), "v5e")
+
+
+@aot
+def test_a_program_that_compiles_too_long_is_given_up():
+    with Costs(timeout=0.01) as costs, pytest.raises(RuntimeError, match="more than 0.01 s"):
+        costs(product, specs(), "v5e")
 
 
 @aot
