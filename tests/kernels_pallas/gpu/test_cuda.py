@@ -20,8 +20,8 @@ from tests.kernels_pallas.gpu import cuda, problems
 
 ROOT = Path(__file__).parents[3]
 SLOW = pytest.mark.slow
-# Spilled bytes measured: factor_gradients 588 at 128, and most kernels up to 1.2e3 at 256.
-SPILLS = {128: 600, 256: 1300}
+# Bytes of registers spilled; measured 204 (factor_gradients) at 128 and 816 (adjoint) at 256.
+SPILLS = {128: 300, 256: 1000}
 
 
 def run(*arguments: object, **environment: str) -> str:
