@@ -50,7 +50,6 @@ Row = dict[str, Any]
 def main() -> None:
     args = parser().parse_args()
     print(f"$ {shlex.join(['python', *sys.argv])}\n# {versions()}; {sizes()}", flush=True)
-    rows = []
     with Costs(timeout=1800) as costs:
         for chip, call in cases(args):
             begin = time.perf_counter()
@@ -61,9 +60,8 @@ def main() -> None:
                 continue
             print("\n".join(line(row) for row in found), end="")
             print(f"   ({time.perf_counter() - begin:.0f} s)", flush=True)
-            rows += found
-    if args.write:
-        write(args.write, rows)
+            if args.write:
+                write(args.write, found)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -97,7 +95,7 @@ def count(costs: Costs, chip: str, call: Call) -> list[Row]:
     """A row for the forward kernel and one for the backward kernel."""
     device = Chip("tpu", CHIPS[chip].kind)
     run = run_blocks(load(call.op, "pallas_tpu"), call, device)
-    return rows_of(chip, call, costs(*with_gradients(run, inputs_of(call)), chip))
+    return rows_of(chip, call, costs(*with_gradients(run, inputs_of(call, device)), chip))
 
 
 def rows_of(chip: str, call: Call, kernels: list[KernelCost]) -> list[Row]:

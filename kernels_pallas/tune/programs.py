@@ -20,8 +20,11 @@ Inputs = dict[str, Any]
 Run = Callable[[Inputs], tuple[Any, Any]]
 
 
-def inputs_of(call: Call) -> Inputs:
-    """The op's arguments along time by name, as shapes; log decays are float32."""
+def inputs_of(call: Call, chip: Chip) -> Inputs:
+    """The op's arguments along time by name, as shapes; log decays are float32.
+
+    In the layout that the chip's kernels read, which the projections of a model write.
+    """
     b, t, h, k, v = call.b, call.t, call.h, call.k, call.v
     like = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.dtype(call.dtype))  # noqa: E731
     if call.op == "linear_recurrence":
@@ -32,7 +35,14 @@ def inputs_of(call: Call) -> Inputs:
     if call.decay != "none":
         shape = (b, t, h, k) if call.decay == "key" else (b, t, h)
         found["log_decay"] = jax.ShapeDtypeStruct(shape, jnp.float32)
-    return found
+    return jax.eval_shape(partial(turned, call, chip), found)
+
+
+def turned(call: Call, chip: Chip, arrays: Any) -> Any:
+    """[b, t, h, ...] to the layout of the chip's kernels or back: on TPU heads come before time."""
+    if chip.platform != "tpu" or call.op == "linear_recurrence":
+        return arrays
+    return jax.tree.map(lambda x: jnp.swapaxes(x, 1, 2), arrays)
 
 
 def with_gradients(run: Run, inputs: Inputs) -> tuple[Callable[..., Any], tuple[Any, Any]]:
@@ -46,15 +56,20 @@ def with_gradients(run: Run, inputs: Inputs) -> tuple[Callable[..., Any], tuple[
 
 
 def run_blocks(module: Any, call: Call, chip: Chip, blocks: Mapping[str, int] | None = None) -> Run:
-    """The implementation `module` with these blocks; None: those that it takes by itself."""
+    """The implementation `module` with these blocks; None: those that it takes by itself.
+
+    Its inputs and outputs along time are in the layout of `inputs_of`.
+    """
 
     def run(inputs: Inputs) -> tuple[Any, Any]:
         prepare = OPS[call.op].prepare
         names = inspect.signature(prepare).parameters
-        tokens, state = prepare(**{name: inputs.get(name) for name in names})
+        given = turned(call, chip, inputs)
+        tokens, state = prepare(**{name: given.get(name) for name in names})
         scale = None if call.op == "linear_recurrence" else call.k**-0.5
         with contextlib.nullcontext() if blocks is None else trying(blocks):
-            return module.run(call, chip, tokens, state, scale, None, False)
+            out, final = module.run(call, chip, tokens, state, scale, None, False)
+        return turned(call, chip, out), final
 
     return run
 

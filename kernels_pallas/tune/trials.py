@@ -38,7 +38,7 @@ def by_bundles(costs: Costs) -> Judge:
 
     def judge(module: Any, call: Call, chip: Chip, blocks: Blocks) -> Trial:
         name = next(name for name, known in CHIPS.items() if known.kind == chip.kind)
-        f, specs = with_gradients(run_blocks(module, call, chip, blocks), inputs_of(call))
+        f, specs = with_gradients(run_blocks(module, call, chip, blocks), inputs_of(call, chip))
         try:
             found = costs(f, specs, name)
         except (CompileError, ValueError, NotImplementedError) as error:
@@ -55,7 +55,7 @@ def by_time(rounds: int = 20) -> Judge:
     """Median time of forward and backward on the default device, in ms."""
 
     def judge(module: Any, call: Call, chip: Chip, blocks: Blocks) -> Trial:
-        f, specs = with_gradients(run_blocks(module, call, chip, blocks), inputs_of(call))
+        f, specs = with_gradients(run_blocks(module, call, chip, blocks), inputs_of(call, chip))
         try:
             run = jax.jit(f)
             arrays = jax.block_until_ready(draw(*specs))

@@ -184,12 +184,16 @@ def test_an_older_table_keeps_its_other_rows(kernel, tmp_path):
 
 @pytest.mark.parametrize("op", ["linear_attention", "delta_rule", "linear_recurrence"])
 @pytest.mark.parametrize("decay", ["none", "head", "key"])
-def test_the_program_is_the_op_with_all_gradients(op, decay):
+@pytest.mark.parametrize("platform", ["cpu", "tpu"])
+def test_the_program_is_the_op_with_all_gradients(op, decay, platform):
     h = 1 if op == "linear_recurrence" else 2
     call = Call(op, 1, 32, h, 16, 16, "float32", decay, False)
     module = SimpleNamespace(run=reference(op))
-    f, specs = with_gradients(run_blocks(module, call, Chip("cpu", "cpu")), inputs_of(call))
+    chip = Chip(platform, platform)
+    f, specs = with_gradients(run_blocks(module, call, chip), inputs_of(call, chip))
     inputs, cotangents = draw(*specs)
+    if op != "linear_recurrence":
+        assert inputs["q"].shape == ((1, 2, 32, 16) if platform == "tpu" else (1, 32, 2, 16))
     (outputs, _), gradients = jax.jit(f)(inputs, cotangents)
     assert outputs.shape == cotangents[0].shape
     assert {n: x.shape for n, x in gradients.items()} == {n: x.shape for n, x in inputs.items()}
