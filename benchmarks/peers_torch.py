@@ -6,6 +6,7 @@ Importing this module needs nothing; a peer imports what it needs when it is bui
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -45,8 +46,11 @@ def transformers_fallback() -> Peer:
     def build(op: str, arrays: dict[str, np.ndarray], dtype: str) -> Calls:
         from transformers.models.qwen3_next import modeling_qwen3_next as module
 
+        # The name itself leads to the kernels of fla where they are installed, also on a CPU.
+        fallback = inspect.unwrap(module.torch_chunk_gated_delta_rule)
+
         def run(q: Any, k: Any, v: Any, beta: Any, log_decay: Any) -> Any:
-            return module.torch_chunk_gated_delta_rule(q, k, v, g=log_decay, beta=beta)[0]
+            return fallback(q, k, v, g=log_decay, beta=beta)[0]
 
         return calls(run, arrays, dtype, "cpu")
 

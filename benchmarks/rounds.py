@@ -5,25 +5,33 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable, Mapping
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class Times(NamedTuple):
+    """Milliseconds by round: on the clock, and of all threads of the process together."""
+
+    wall: list[float]
+    cpu: list[float]
 
 
 def alternate[Key: Hashable](
     calls: Mapping[Key, Callable[[], Any]], rounds: int, seconds: float
-) -> dict[Key, list[float]]:
-    """Milliseconds of each call by round, after one call that is not counted.
+) -> dict[Key, Times]:
+    """The times of each call, after one call that is not counted.
 
     A call that has had `seconds` in all sits out later rounds; each is in at least the first two.
     """
-    times: dict[Key, list[float]] = {key: [] for key in calls}
+    times = {key: Times([], []) for key in calls}
     for call in calls.values():
         call()
     for turn in range(rounds):
         for key, call in calls.items():
-            if turn < 2 or sum(times[key]) < 1e3 * seconds:
-                begin = time.perf_counter()
+            if turn < 2 or sum(times[key].wall) < 1e3 * seconds:
+                begin = time.perf_counter(), time.process_time()
                 call()
-                times[key].append(1e3 * (time.perf_counter() - begin))
+                times[key].wall.append(1e3 * (time.perf_counter() - begin[0]))
+                times[key].cpu.append(1e3 * (time.process_time() - begin[1]))
     return times
 
 

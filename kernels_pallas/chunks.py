@@ -127,20 +127,21 @@ def _over_groups(
     plan: Plan, body: Callable, carry: Array, along: Any, kept: Any = None, reverse: bool = False
 ) -> tuple[Any, Array, Any]:
     """(carry, arrays of a group's time, kept of a group) -> (carry, arrays along time, to keep),
-    over all groups of some sequences, then of the next ones. What is kept has leading axes
-    [blocks of sequences, groups]. Added tokens (zeros) leave the state alone.
+    over all groups of a block of heads and sequences, then of the next. What is kept has leading
+    axes [blocks, groups]. Added tokens (zeros) leave the state alone.
     """
     b, h = carry.shape[:2]
     length = jax.tree.leaves(along)[0].shape[1]
     along = jax.tree.map(partial(_lengthen, plan.groups * plan.chunks * plan.rows), along)
 
-    def group(i: Array, loop: tuple[Array, Any], xs: tuple[Array, Any]) -> tuple[tuple, Any]:
+    def group(i: Array | int, loop: tuple[Array, Any], xs: tuple[Array, Any]) -> tuple[tuple, Any]:
         (carry, written), (j, kept) = loop, xs
         carry, part, keep = body(carry, jax.tree.map(partial(_read, plan, h, i, j), along), kept)
         return (carry, jax.tree.map(partial(_write, plan, h, i, j), written, part)), keep
 
     def block(written: Any, xs: tuple[Array, Array, Any]) -> tuple[Any, tuple[Array, Any]]:
         i, carry, kept = xs
+        i = 0 if len(carries) == 1 else i  # known, for axes that lie on several devices
         loop, keep = jax.lax.scan(
             partial(group, i), (carry, written), (jnp.arange(plan.groups), kept), reverse=reverse
         )
@@ -165,7 +166,7 @@ def _read(plan: Plan, h: int, i: Array | int, j: Array | int, x: Array) -> Array
     return jax.lax.dynamic_slice(x, _corner(plan, h, i, j, x), size[: x.ndim])
 
 
-def _write(plan: Plan, h: int, i: Array, j: Array, x: Array, part: Array) -> Array:
+def _write(plan: Plan, h: int, i: Array | int, j: Array, x: Array, part: Array) -> Array:
     return jax.lax.dynamic_update_slice(x, part, _corner(plan, h, i, j, x))
 
 

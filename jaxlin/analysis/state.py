@@ -21,6 +21,7 @@ from jaxlin.config.model import LM
 from jaxlin.config.pattern import resolve, segments
 from jaxlin.data.batch import Batch
 from jaxlin.nn import observed
+from jaxlin.parallel.mesh import tracing_on
 from jaxlin.parallel.paths import flatten
 
 QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
@@ -37,7 +38,8 @@ def observe(
     mixer shows anything.
     """
     inputs = (batch.tokens, batch.segment_ids, batch.positions)
-    _, seen = model.apply(variables, *inputs, mutable=["taps"])
+    with tracing_on(mesh):
+        _, seen = model.apply(variables, *inputs, mutable=["taps"])
     real = jnp.asarray(batch.weights) > 0
     found = {
         path: jax.vmap(partial(SHOWN[name], real=real))(values)

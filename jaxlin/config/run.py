@@ -22,6 +22,10 @@ from jaxlin.config.types import (
 FORMAT_VERSION = 1
 
 
+BATCH_AXES = ("data", "fsdp")  # of the mesh: what a batch is split over
+HEAD_AXES = ("tensor",)  # what heads are split over
+
+
 @dataclass(frozen=True, kw_only=True)
 class Mesh:
     """Sizes of the device mesh; data=-1 takes the devices that the others leave."""

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Float64, Int64
 from jaxlin.config.errors import DataError
 from jaxlin.config.model import Loss
 from jaxlin.data.batch import Batch
+from jaxlin.parallel.mesh import tracing_on
 from jaxlin.parallel.place import place
 from jaxlin.parallel.rules import batch_sharding
 
@@ -48,8 +49,9 @@ def token_losses(
     mesh: jax.sharding.Mesh | None = None,
 ) -> Float[Array, "b t"]:
     """-log p(target) in nats, float32; on a mesh every device gets all of them."""
-    hidden, _ = model.apply(variables, batch.tokens, batch.segment_ids, batch.positions)
-    nll, _ = model.apply(variables, hidden, batch.targets, chunk, method="cross_entropy")
+    with tracing_on(mesh):
+        hidden, _ = model.apply(variables, batch.tokens, batch.segment_ids, batch.positions)
+        nll, _ = model.apply(variables, hidden, batch.targets, chunk, method="cross_entropy")
     if mesh is None:
         return nll
     return jax.lax.with_sharding_constraint(nll, NamedSharding(mesh, PartitionSpec()))

@@ -21,6 +21,7 @@ jaxlin.analysis.state finds it:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -28,7 +29,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxlin.config.registry import mixers
+from jaxlin.config.run import BATCH_AXES, HEAD_AXES
 from jaxlin.nn import Linear, ShortConv
+from kernels_pallas import per_device
 
 
 class Mixer(nn.Module):
@@ -49,6 +52,11 @@ class Mixer(nn.Module):
         """Joins the heads and projects back to the model width (site `o`)."""
         y = y.reshape(*y.shape[:2], -1)
         return Linear(self.width, ("heads", "embed"), self.dtype, std=self.out_std, name="o")(y)
+
+
+def on_mesh(op: Callable[..., tuple[Array, Array]]) -> Callable[..., tuple[Array, Array]]:
+    """An op of kernels_pallas that runs on each device's part of batch and heads."""
+    return per_device(op, batch=BATCH_AXES, heads=HEAD_AXES)
 
 
 def build(config: Any, width: int, **settings: Any) -> Mixer:

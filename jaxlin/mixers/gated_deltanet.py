@@ -22,6 +22,7 @@ from jaxlin.mixers.base import (
     continued_state,
     convolve,
     last_segments,
+    on_mesh,
     recurrent_cache,
 )
 from jaxlin.nn import RMSNorm, l2_norm, param, show
@@ -78,7 +79,7 @@ class GatedDeltaNet(Mixer):
         wide = jnp.promote_types(self.dtype, jnp.float32)
         beta = jax.nn.sigmoid(self.linear("beta", value_heads, dtype=wide)(x))
         beta = show(self, "write_strength", 2 * beta if c.allow_neg_eigval else beta)
-        y, state = delta_rule(
+        y, state = on_mesh(delta_rule)(
             q,
             k,
             split["v"],

@@ -21,6 +21,7 @@ from jaxlin.mixers.base import (
     continued_state,
     convolve,
     last_segments,
+    on_mesh,
     recurrent_cache,
 )
 from jaxlin.nn import FEATURE_MAPS, Linear, RMSNorm, show
@@ -74,7 +75,9 @@ class GLA(Mixer):
             decay = decay if decay.ndim == 1 else jnp.repeat(decay, shared, axis=2)
             show(self, "log_decay", decay)
         state = continued_state(cache, segment_ids)
-        y, state = linear_attention(q, k, v, decay, initial_state=state, segment_ids=segment_ids)
+        y, state = on_mesh(linear_attention)(
+            q, k, v, decay, initial_state=state, segment_ids=segment_ids
+        )
         show(self, "final_state", state)
         y = RMSNorm(c.norm_eps, name="norm")(y)
         if c.output_gate:

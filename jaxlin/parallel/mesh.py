@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import jax
@@ -55,6 +56,11 @@ def make(cfg: Mesh, devices: Sequence[Any] | None = None) -> jax.sharding.Mesh:
         axis_types=(AxisType.Auto,) * len(AXES),
         devices=devices[: math.prod(shape)],
     )
+
+
+def tracing_on(mesh: jax.sharding.Mesh | None) -> AbstractContextManager[Any]:
+    """What is traced inside knows the mesh, so that kernels run on each device's part."""
+    return nullcontext() if mesh is None else jax.sharding.use_abstract_mesh(mesh.abstract_mesh)
 
 
 def check(cfg: RunConfig, mesh: Mapping[str, int]) -> None:

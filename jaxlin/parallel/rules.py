@@ -11,16 +11,17 @@ import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxlin.config.errors import ConfigError, nearest
+from jaxlin.config.run import BATCH_AXES, HEAD_AXES
 from jaxlin.parallel.mesh import divisors
 from jaxlin.parallel.paths import flatten
 
 # None: every device holds the whole axis.
 RULES: dict[str, tuple[str, ...] | None] = {
-    "batch": ("data", "fsdp"),
+    "batch": BATCH_AXES,
     "time": ("seq",),
     "embed": ("fsdp",),
-    "heads": ("tensor",),
-    "kv_heads": ("tensor",),
+    "heads": HEAD_AXES,
+    "kv_heads": HEAD_AXES,
     "mlp": ("tensor",),
     "vocab": ("tensor",),
     "key": None,

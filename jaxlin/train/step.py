@@ -34,8 +34,15 @@ def make_step(plan: Plan, mesh: jax.sharding.Mesh) -> Step:
     and average as they were, and so its schedule.
     """
     shardings = plan.shardings(mesh)
+
+    def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
+        with jax.sharding.use_abstract_mesh(
+            mesh.abstract_mesh
+        ):  # kernels run on every device's part
+            return train_step(plan, shardings, state, batch)
+
     return jax.jit(
-        lambda state, batch: train_step(plan, shardings, state, batch),
+        step,
         in_shardings=(shardings, batch_sharding(mesh)),
         out_shardings=(shardings, NamedSharding(mesh, PartitionSpec())),
         donate_argnums=0,

@@ -20,7 +20,7 @@ from kernels_pallas.gpu.wy import Factors, Writes, factors
 from kernels_pallas.gpu.wy_gradients import factor_gradients
 
 
-def delta_operands(plan: Plan, tokens: Any) -> tuple[Chunks, Pull]:
+def delta_operands(plan: Plan, tokens: Any, again: bool) -> tuple[Chunks, Pull]:
     """q and k as they are, the factors of the WY form, and the numbers of the decay."""
     sizes, interpret = plan.sizes, plan.interpret
     q, k = along_time(sizes, tokens.q, sizes.k), along_time(sizes, tokens.k, sizes.k)
@@ -28,7 +28,7 @@ def delta_operands(plan: Plan, tokens: Any) -> tuple[Chunks, Pull]:
     (of, beta, erase), pull_numbers = jax.vjp(partial(_numbers, sizes), numbers)
     since = plan.scale * of.since
     writes = Writes(q, k, along_time(sizes, tokens.v, sizes.v), of.log_decay, beta, erase)
-    made = factors(sizes, plan.scale, writes, interpret=interpret)
+    made = factors(sizes, plan.scale, writes, inverses=again, interpret=interpret)
 
     def pull(saved: Saved, d_value: Array) -> Any:
         inputs = Head(q, k, None, made.scores, None, since, of.to_end, of.log_decay)

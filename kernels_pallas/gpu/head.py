@@ -19,7 +19,7 @@ from kernels_pallas.gpu.scores import scores
 from kernels_pallas.gpu.tiles import TILE
 
 
-def head_operands(plan: Plan, tokens: Any) -> tuple[Chunks, Pull]:
+def head_operands(plan: Plan, tokens: Any, again: bool) -> tuple[Chunks, Pull]:
     """q, k and v as they are, the scores, and the numbers of the decay."""
     sizes = plan.sizes
     q, k = along_time(sizes, tokens.q, sizes.k), along_time(sizes, tokens.k, sizes.k)

@@ -18,7 +18,7 @@ from kernels_pallas.gpu.recurrence import Plan, Pull
 from kernels_pallas.gpu.tiles import TILE
 
 
-def ready_operands(plan: Plan, tokens: Any) -> tuple[Chunks, Pull]:
+def ready_operands(plan: Plan, tokens: Any, again: bool) -> tuple[Chunks, Pull]:
     """Operands with the decay multiplied in. `tokens` may have a field beta (the delta rule)."""
     chunks, pull = jax.vjp(partial(_operands, plan), tokens)
 

@@ -21,9 +21,10 @@ Pull = Callable[[Saved, Array], Any]
 
 
 class Plan(NamedTuple):
-    """`operands(plan, tokens)` makes the chunks' operands and the function that pulls them back."""
+    """`operands(plan, tokens, again)` makes the chunks' operands and the function that pulls them
+    back, which is called only if they are made `again`, for the backward pass."""
 
-    operands: Callable[[Plan, Any], tuple[Chunks, Pull]]
+    operands: Callable[[Plan, Any, bool], tuple[Chunks, Pull]]
     sizes: Sizes
     scale: float
     interpret: Any
@@ -35,7 +36,7 @@ def through_chunks(
 ) -> tuple[Float[Array, "b t h v"], Float[Array, "b h k v"]]:
     """Outputs in bfloat16 and the final state. `tokens`: arrays, or None, with a field v."""
     sizes = plan.sizes
-    chunks, _ = plan.operands(plan, tokens)
+    chunks, _ = plan.operands(plan, tokens, False)
     state = pad_state(sizes, initial_state)
     result = forward(sizes, chunks, state, interpret=plan.interpret)
     outputs = cut_time(sizes, result.outputs, tokens.v)
@@ -50,7 +51,7 @@ def _backward(plan: Plan, saved: tuple[Any, Array], cotangents: tuple[Array, Arr
     tokens, initial_state = saved
     sizes, interpret = plan.sizes, plan.interpret
     d_outputs = along_time(sizes, cotangents[0], sizes.v)
-    chunks, pull = plan.operands(plan, tokens)
+    chunks, pull = plan.operands(plan, tokens, True)
     start = pad_state(sizes, initial_state)
     states = forward(sizes, chunks, start, states=True, interpret=interpret)
     d_final = pad_state(sizes, cotangents[1])

@@ -47,16 +47,21 @@ class Writes(NamedTuple):
 
 
 class Factors(NamedTuple):
-    """Operands of the chunks; bfloat16."""
+    """Operands of the chunks, and what pulls them back; bfloat16."""
 
     scores: Any  # A [b t, h 64]
     value: Any  # U [b t, h v]
     erase: Any  # W [b t, h k]
+    inverse: Any = None  # (I + L)^-1 as two pieces side by side [b t, h 128]
 
 
-def factors(sizes: Sizes, scale: float, writes: Writes, *, interpret: Any = False) -> Factors:
-    """A, U and W; a block of threads makes one chunk's."""
+def factors(
+    sizes: Sizes, scale: float, writes: Writes, *, inverses: bool, interpret: Any = False
+) -> Factors:
+    """A, U, W and, with `inverses`, the inverse; a block of threads makes one chunk's."""
     result = Factors(*(cs.along_time(sizes, x) for x in (TILE, sizes.v, sizes.k)))
+    if inverses:
+        result = result._replace(inverse=cs.along_time(sizes, 2 * TILE))
     keys, vector = tile(TILE, sizes.k), plgpu.SMEM((TILE,), jnp.float32)
     scratch = dict(
         own=Writes(keys, keys, tile(TILE, sizes.v), vector, vector, vector),
@@ -95,7 +100,13 @@ def _run(
     # Where the solve is over, its memory holds the inverse times what scales the right sides.
     for scaled, numbers in ((solve["corners"], own.beta), (solve["lowers"], own.erase)):
         store_split(scaled, solution * load_columns(numbers))
+    if result.inverse is not None:
+        store_split(solve["inverses"], solution)
     plgpu.commit_smem()
+    if result.inverse is not None:
+        for i in range(2):
+            piece = result.inverse.at[rows, block(2 * h + i)]
+            plgpu.copy_smem_to_gmem(solve["inverses"].at[i], piece)
     _multiply(solve["corners"], own.v)
     _multiply(solve["lowers"], own.k)
     plgpu.commit_smem()

@@ -14,10 +14,9 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
-from jaxtyping import Array
 
 from kernels_pallas.gpu import chunks as cs
-from kernels_pallas.gpu import inverse, within
+from kernels_pallas.gpu import within
 from kernels_pallas.gpu.chunks import Sizes
 from kernels_pallas.gpu.tiles import (
     TILE,
@@ -28,7 +27,6 @@ from kernels_pallas.gpu.tiles import (
     load_rows,
     product,
     store,
-    store_split,
     tile,
     transposed,
 )
@@ -51,22 +49,26 @@ def factor_gradients(
     *,
     interpret: Any = False,
 ) -> Writes:
-    """Cotangents of all but q by way of U and W; that of log_decay is the part within the chunk."""
+    """Cotangents of all but q by way of U and W; that of log_decay is the part within the chunk.
+
+    `solution` holds the inverse.
+    """
     keys, numbers = cs.along_time(sizes, sizes.k), cs.numbers_of(sizes, TILE)
     result = Writes(None, keys, cs.along_time(sizes, sizes.v), numbers, numbers, numbers)
     vector, square = plgpu.SMEM((TILE,), jnp.float32), tile(TILE, TILE)
     own = Writes(None, tile(TILE, sizes.k), None, vector, vector, vector)
-    slots, more = tile(1, TILE, TILE), sizes.k // TILE - 2
+    slots, pair = tile(1, TILE, TILE), tile(2, TILE, TILE)
     scratch = dict(
         own=own,
         columns=Columns(slots, slots, slots),
-        more=tile(more, TILE, TILE) if more > 0 else None,
+        pieces=pair,
+        inverse=pair,
+        kept=tile(sizes.k // TILE, TILE, TILE),
         out=square,
         vectors=Writes(None, None, None, vector, vector, vector),
-        barrier=plgpu.Barrier(num_arrivals=4),
+        barrier=plgpu.Barrier(num_arrivals=6),
         ring=plgpu.Barrier(num_arrivals=len(Columns._fields), num_barriers=1),
         ones=square,
-        solve=inverse.scratch(),
     )
     blocks = sizes.b * sizes.n * sizes.h
     run = kernel("factor_gradients", partial(_run, sizes), result, scratch, blocks, interpret)
@@ -82,13 +84,14 @@ def _run(
     *,
     own: Writes,
     columns: Columns,
-    more: Any,
+    pieces: Any,
+    inverse: Any,
+    kept: Any,
     out: Any,
     vectors: Writes,
     barrier: Any,
     ring: Any,
     ones: Any,
-    solve: dict[str, Any],
 ) -> None:
     n, h = cs.chunk_and_head(sizes)
     rows, chunk = block(n), block(n * sizes.h + h)
@@ -99,6 +102,9 @@ def _run(
         writes._replace(q=None, v=None),
         at,
     )
+    for i in range(2):
+        piece = solution.inverse.at[rows, block(2 * h + i)]
+        plgpu.copy_gmem_to_smem(piece, inverse.at[i], barrier)
     of_v = Columns(writes.v, solution.value, cotangents.value)
     of_k = Columns(writes.k, solution.erase, cotangents.erase)
     values, keys = sizes.v // TILE, sizes.k // TILE
@@ -111,18 +117,12 @@ def _run(
     parts = Ring(columns, ring, windows, values + keys)
     parts.start()
     plgpu.barrier_wait(barrier)
-    weigh = partial(_weights_and_products, own, ones, solve["lowers"])
     beta, erase = load_rows(own.beta), load_rows(own.erase)
-    _, products = weigh()
-    store_split(solve["inverses"], inverse.unit_lower_inverse(beta * products, **solve))
-    plgpu.commit_smem()
-    # Memory that is free again holds what comes next: two blocks of threads fit at k = v = 128.
-    pulled, kept = ones, [solve["corners"].at[i] for i in range(min(2, keys))]
-    kept += [more.at[i] for i in range(keys - 2)]
+    pulled = ones  # memory that is free until the decay is pulled back
     d_lower, d_beta, d_erase = 0.0, 0.0, 0.0
     for item in range(values + keys):
         part = parts.take(item)
-        pull = tuple(transposed(solve["inverses"].at[i]) for i in range(2))
+        pull = tuple(transposed(inverse.at[i]) for i in range(2))
         right = product(*((x, part.cotangent) for x in pull))
         store(pulled, right)
         plgpu.commit_smem()
@@ -134,33 +134,29 @@ def _run(
             store(out, beta * right)
         else:
             d_erase = d_erase + total
-            store(kept[item - values], erase * right)
+            store(kept.at[item - values], erase * right)
         plgpu.commit_smem()
         if item < values:
             plgpu.copy_smem_to_gmem(out, result.v.at[rows, block(h * values + item)])
         parts.refill(item)
-    weights, products = weigh()  # rather than in registers all along
+    weights = within.weights(own.log_decay, ones=ones, pieces=pieces)
+    products = strictly_lower(weights * product((own.k, transposed(own.k))))
     d_lower = strictly_lower(jnp.asarray(d_lower))
     d_sums = beta * products * d_lower
-    vectors.log_decay[...] = within.pull_weights(d_sums, ones=ones, pieces=solve["lowers"])
+    vectors.log_decay[...] = within.pull_weights(d_sums, ones=ones, pieces=pieces)
     vectors.beta[...] = d_beta + jnp.sum(products * d_lower, axis=1)
     vectors.erase[...] = d_erase
     store(pulled, beta * weights * d_lower)
     plgpu.commit_smem()
-    for i, d_k in enumerate(kept):
-        k = own.k.at[:, block(i)]
+    for i in range(keys):
+        k, d_k = own.k.at[:, block(i)], kept.at[i]
         store(d_k, load(d_k) + product((pulled, k), (transposed(pulled), k)))
     plgpu.commit_smem()
-    for i, d_k in enumerate(kept):
-        plgpu.copy_smem_to_gmem(d_k, result.k.at[rows, block(h * keys + i)])
+    for i in range(keys):
+        plgpu.copy_smem_to_gmem(kept.at[i], result.k.at[rows, block(h * keys + i)])
     jax.tree.map(
         lambda ref, x: plgpu.copy_smem_to_gmem(ref, x.at[chunk]),
         vectors,
         result._replace(k=None, v=None),
     )
     plgpu.wait_smem_to_gmem(0)
-
-
-def _weights_and_products(own: Writes, ones: Any, pieces: Any) -> tuple[Array, Array]:
-    weights = within.weights(own.log_decay, ones=ones, pieces=pieces)
-    return weights, strictly_lower(weights * product((own.k, transposed(own.k))))

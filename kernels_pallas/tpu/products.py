@@ -62,11 +62,11 @@ class Products(NamedTuple):
 
     def _pieces(self, x: Array) -> list[Array]:
         """float32 as a sum of bfloat16 numbers: of 16 bits, or exactly."""
-        high, low = halves(x)
         if self.short:
-            return [high, low]
-        rest = x - high.astype(jnp.float32) - low.astype(jnp.float32)
-        return [high, low, rest.astype(jnp.bfloat16)]
+            return [*halves(x)]
+        high = _rounded(x)
+        low = _rounded(x - high)
+        return [piece.astype(jnp.bfloat16) for piece in (high, low, x - high - low)]
 
     def _dot(self, a: Array, b: Array, contract: tuple) -> Array:
         precision = jax.lax.Precision.DEFAULT if self.short else jax.lax.Precision.HIGHEST
@@ -89,6 +89,13 @@ def halves(x: Float[Array, "..."]) -> tuple[Array, Array]:
     """x as the sum of two bfloat16 numbers, to 2^-16."""
     high = x.astype(jnp.bfloat16)
     return high, (x - high.astype(jnp.float32)).astype(jnp.bfloat16)
+
+
+def _rounded(x: Float[Array, "..."]) -> Array:
+    """x to the 8 bits of bfloat16, through its bits: XLA may leave out a conversion there and back,
+    and does so on CPUs, where kernels are interpreted."""
+    bits = jax.lax.bitcast_convert_type(x, jnp.int32)
+    return jax.lax.bitcast_convert_type((bits + 0x8000) & -0x10000, jnp.float32)
 
 
 def total(parts: list[Array]) -> Array:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.conformance.ops import KERNELS, OPS, PLAIN, Case, assert_close, each, evaluate, make_case
-from tests.conformance.test_ops import BOUND32, BOUND64, WAYS
+from tests.conformance.test_ops import BOUND32, BOUND64, LAST, WAYS
 
 T, CHUNK = 24, {"reference": 8, "xla": 8, "pallas_tpu": 16}
 STARTS = (3, 8, 9, 16, 21)  # inside a chunk, on its border, and after one token
@@ -52,15 +52,19 @@ def test_no_gradient_crosses_a_border(name: str, form: str, implementation: str)
         assert found[f"d_{key}"][:, last:].any(), key
 
 
-@pytest.mark.parametrize("name", OPS)
-def test_a_border_stops_even_values_that_are_huge(name: str) -> None:
+@pytest.mark.parametrize(("name", "form", "implementation"), each(LAST, "xla", *KERNELS))
+def test_a_border_stops_even_values_that_are_huge(
+    name: str, form: str, implementation: str
+) -> None:
     """A state that times zero would not be zero: the border takes its place, not its product."""
     op = OPS[name]
-    case = make_case(name, op.forms[-1], 16, starts=(5,))
+    case = make_case(name, form, 16, starts=(5,))
     written = "v" if "v" in case.arrays else "x"
     case.arrays[written][:, :5] *= 1e38
     case.arrays["initial_state"][:] *= 1e38
-    found = evaluate(case, np.float32, implementation="xla", chunk_size=8)
+    found = evaluate(
+        case, np.float32, implementation=implementation, chunk_size=CHUNK[implementation]
+    )
     alone = evaluate(document(case, 5, 16)._replace(op=op), implementation="reference")
     assert np.isfinite(found["outputs"][:, 5:]).all() and jnp.isfinite(found["state"]).all()
     assert_close({"outputs": found["outputs"][:, 5:]}, {"outputs": alone["outputs"]}, 1e-5)

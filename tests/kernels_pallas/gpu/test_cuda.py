@@ -6,6 +6,7 @@ In a process of their own, under a time-out: a layout that cannot be found may t
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import re
 import subprocess
@@ -20,8 +21,8 @@ from tests.kernels_pallas.gpu import cuda, problems
 
 ROOT = Path(__file__).parents[3]
 SLOW = pytest.mark.slow
-# Spilled bytes measured: factor_gradients 588 at 128, and most kernels up to 1.2e3 at 256.
-SPILLS = {128: 600, 256: 1300}
+# Bytes of registers spilled; measured 204 (factor_gradients) at 128 and 816 (adjoint) at 256.
+SPILLS = {128: 300, 256: 1000}
 
 
 def run(*arguments: object, **environment: str) -> str:
@@ -91,8 +92,9 @@ def test_compiles(name: str, form: str, kernels: set[str], size: int) -> None:
         MOSAIC_GPU_DUMP_PTXAS="1",
     )
     if form == "head":  # XLA makes operands from q, k and v with one decay a key
-        moved = re.findall(r"= bf16\[[\d,]*\]\S* (?:copy|transpose|pad)\(.*", said)
-        assert not moved, moved
+        moved = re.findall(r"= bf16\[([\d,]*)\]\S* (?:copy|transpose|pad)\(", said)
+        tokens = 2 * 128 * size  # the numbers of q; those of beta and the decay may move
+        assert all(math.prod(map(int, shape.split(","))) < tokens for shape in moved), moved
     compiled = set(re.findall(r"entry function '(\w+?)_mosaic_gpu_kernel' for 'sm_90a'", said))
     assert compiled == kernels
     assert max(map(int, re.findall(r"(\d+) bytes spill stores", said))) <= SPILLS[size]
