@@ -168,7 +168,11 @@ def line(row: Row) -> str:
 
 
 def versions() -> str:
-    return f"jax {jax.__version__}, libtpu {importlib.metadata.version('libtpu')}"
+    try:
+        libtpu = importlib.metadata.version("libtpu")
+    except importlib.metadata.PackageNotFoundError:
+        libtpu = f"at {os.environ.get('TPU_LIBRARY_PATH')}"
+    return f"jax {jax.__version__}, libtpu {libtpu}"
 
 
 def sizes() -> str:
