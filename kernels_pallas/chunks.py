@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from kernels_pallas.chip import target
 from kernels_pallas.vary import vary_alike
 
 
@@ -43,7 +44,7 @@ def plan(op: str, k: Array, scale: float, rows: int, group: int) -> Plan:
     b, length, h, width = k.shape
     if rows < 1 or rows & (rows - 1):
         raise ValueError(f"{op}: chunk_size is {rows}; wanted a power of two, such as 64")
-    if jax.default_backend() == "cpu":
+    if target().platform == "cpu":
         group = min(group, max(_FEWEST, _CACHED // (h * width)))
     rows = min(rows, 1 << (length - 1).bit_length())
     chunks = -(-length // rows)
@@ -61,7 +62,7 @@ def _at_once(b: int, h: int, limit: int) -> tuple[int, int]:
 
     A loop over sequences or heads that lie on several devices would gather them.
     """
-    if jax.default_backend() != "cpu" or jax.device_count() > 1:
+    if target().platform != "cpu" or jax.device_count() > 1:
         return b, h
     return _divisor(b, limit // h), _divisor(h, limit)
 

@@ -52,7 +52,7 @@ def plan(
     found, _ = blocks(call, chip, chunk_size)
     chunks = -(-call.t // found.chunk_size)
     groups = -(-chunks // found.chunks)
-    short = call.dtype in ("bfloat16", "float16")
+    short = call.dtype == "bfloat16"
     return Cut(
         heads=found.heads,
         groups=groups,
@@ -99,11 +99,23 @@ def _arrange(cut: Cut, tokens: Any) -> Tokens:
 
 def closed_at_resets(log_decay: Array | None, resets: Array | None, heads: int) -> Array | None:
     """The log decay [b, t, h, g] with closed gates at resets: a state that decays to nothing."""
+    if log_decay is None and resets is None:
+        return None
+    if log_decay is None:
+        gates = jnp.where(resets[..., None, None], jnp.float32(CLOSED), jnp.float32(0))
+        return jnp.broadcast_to(gates, (*resets.shape, heads, 1))
+    return _closed(log_decay, resets)
+
+
+@jax.custom_vjp
+def _closed(log_decay: Array, resets: Array | None) -> Array:
     if resets is not None:
-        if log_decay is None:
-            log_decay = jnp.zeros((*resets.shape, heads, 1), jnp.float32)
         log_decay = jnp.where(resets[..., None, None], CLOSED, log_decay)
-    return None if log_decay is None else jnp.maximum(log_decay, CLOSED)
+    return jnp.maximum(log_decay, CLOSED)
+
+
+# A closed gate gets a gradient of exactly zero from the kernels: nothing has to be kept.
+_closed.defvjp(lambda g, resets: (_closed(g, resets), None), lambda _, d: (d, None))
 
 
 def _heads_first(cut: Cut, x: Float[Array, "b t h x"]) -> Float[Array, "b h padded wide"]:
