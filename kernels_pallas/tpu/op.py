@@ -99,9 +99,9 @@ def _arrange(cut: Cut, tokens: Any) -> Tokens:
 
 def closed_at_resets(log_decay: Array | None, resets: Array | None, heads: int) -> Array | None:
     """The log decay [b, t, h, g] with closed gates at resets: a state that decays to nothing."""
-    if log_decay is None and resets is None:
-        return None
     if log_decay is None:
+        if resets is None:
+            return None
         gates = jnp.where(resets[..., None, None], jnp.float32(CLOSED), jnp.float32(0))
         return jnp.broadcast_to(gates, (*resets.shape, heads, 1))
     return _closed(log_decay, resets)
