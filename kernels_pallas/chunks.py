@@ -31,7 +31,7 @@ class Plan(NamedTuple):
 
 # Numbers of q, or of k, that a group holds on a CPU, whose second-level cache is to hold the
 # dozen arrays of that size that a group makes; and the fewest tokens, to keep few states.
-_CACHED = 2**16
+_CACHED = 2**15
 _FEWEST = 256
 
 
