@@ -3,7 +3,7 @@
     pip install libtpu
     python benchmarks/tpu_static.py
     python benchmarks/tpu_static.py --chip v5e --op delta_rule --decay head
-    python benchmarks/tpu_static.py --all --write docs/tpu_static.md
+    python benchmarks/tpu_static.py --write docs/tpu_static.md
 
 A kernel's program is a sequence of bundles, each of a cycle at least: bundles a token-head are a
 lower bound of its cycles. --write keeps the table, and the figures as JSON beside it; rows of the
@@ -221,7 +221,7 @@ def table(rows: list[Row]) -> str:
 HEAD = """# TPU kernels, counted without a TPU
 
     pip install libtpu
-    python benchmarks/tpu_static.py --all --write docs/tpu_static.md
+    python benchmarks/tpu_static.py --write docs/tpu_static.md
 
 {versions}; {sizes}; blocks as the kernels choose them.
 
