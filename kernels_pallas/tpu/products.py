@@ -73,13 +73,8 @@ class Products(NamedTuple):
         return _batched(self.operand(a), self.operand(b), contract, precision)
 
 
-def thrice(a: Array, b: Array) -> Array:
-    """a b of float32 in three bfloat16 passes, with an error of 2^-16: for triangular inverses."""
-    return twice(halves(a), halves(b))
-
-
 def twice(a: tuple[Array, Array], b: tuple[Array, Array]) -> Array:
-    """The product of two numbers' `halves`, less the product of the low ones."""
+    """a b from the `halves` of both in three bfloat16 passes, with an error of 2^-16."""
     (high_a, low_a), (high_b, low_b) = a, b
     small = _batched(high_a, low_b, _NN) + _batched(low_a, high_b, _NN)
     return _batched(high_a, high_b, _NN) + small
