@@ -49,30 +49,6 @@ def test_equals_the_recurrence(name, form, t, dims, options) -> None:
     assert_close(found, exact(case), PARALLEL if options is CORRELATED else BOUND)
 
 
-ALL = [
-    (name, form) for name in ("linear_attention", "delta_rule") for form in ("none", "head", "key")
-]
-
-
-@SLOW
-@pytest.mark.parametrize("t", (1, 16, 63, 64, 200))
-@pytest.mark.parametrize(("name", "form"), ALL)
-def test_lengths(name: str, form: str, t: int) -> None:
-    case = problems.case_of(name, form, t, Dims(1, 1, 5, 3))
-    assert_close(problems.evaluate(case), exact(case), BOUND)
-
-
-@SLOW
-@pytest.mark.parametrize(
-    "special", ({}, MIXED, CORRELATED), ids=("plain", "gates", "parallel keys")
-)
-@pytest.mark.parametrize(("name", "form"), ALL)
-def test_documents_gates_and_keys(name: str, form: str, special: dict) -> None:
-    case = problems.case_of(name, form, 70, Dims(2, 1, 5, 9), starts=(5, 16, 64), **special)
-    bound = PARALLEL if special is CORRELATED else BOUND
-    assert_close(problems.evaluate(case), exact(case), bound)
-
-
 def test_nothing_passes_between_documents() -> None:
     """Not even a rounding error, in outputs, in the state or in a gradient."""
     name, first = "linear_attention", 40
