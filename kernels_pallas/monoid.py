@@ -23,6 +23,11 @@ class Summary(NamedTuple):
     state: Float[Array, "..."]  # E: the state after the stretch, from zero
 
 
+def is_dense(summary: Summary) -> bool:
+    """Whether the transition is a matrix a head."""
+    return summary.transition.ndim == summary.state.ndim > 2
+
+
 def act(transition: Float[Array, "..."], state: Float[Array, "..."]) -> Float[Array, "..."]:
     """M S: a matrix multiplies over keys; fewer axes scale heads or keys; [b, d] elementwise."""
     if state.ndim == 2:
@@ -35,7 +40,7 @@ def act(transition: Float[Array, "..."], state: Float[Array, "..."]) -> Float[Ar
 def identity(like: Summary) -> Summary:
     """The summary of no tokens, of the shapes of `like`."""
     m, e = like
-    if e.ndim > 2 and m.ndim == e.ndim:
+    if is_dense(like):
         one = jnp.broadcast_to(jnp.eye(m.shape[-1], dtype=m.dtype), m.shape)
     else:
         one = jnp.ones_like(m)
@@ -46,8 +51,7 @@ def compose(earlier: Summary, later: Summary) -> Summary:
     """First `earlier`, then `later`: (M2 M1, M2 E1 + E2)."""
     m1, e1 = earlier
     m2, e2 = later
-    dense = e1.ndim > 2 and m1.ndim == e1.ndim
-    m = jnp.matmul(m2, m1, precision=HIGHEST) if dense else m2 * m1
+    m = jnp.matmul(m2, m1, precision=HIGHEST) if is_dense(earlier) else m2 * m1
     return Summary(m, act(m2, e1) + e2)
 
 

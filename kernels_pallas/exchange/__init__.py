@@ -1,0 +1,10 @@
+"""States, halos and keys across devices that hold one sequence in contiguous slices.
+
+Functions for the body of a `jax.shard_map` over the mesh axis (or axes) that time is split over.
+"""
+
+from kernels_pallas.exchange.api import METHODS as METHODS
+from kernels_pallas.exchange.api import Exchange as Exchange
+from kernels_pallas.exchange.api import exchange as exchange
+from kernels_pallas.exchange.halo import halo as halo
+from kernels_pallas.exchange.line import Line as Line
