@@ -40,6 +40,9 @@ class Exchange(NamedTuple):
     wire: str | None = None
 
 
+LASP2 = Exchange()
+
+
 class _Plan(NamedTuple):
     """An exchange on given devices."""
 
@@ -49,9 +52,7 @@ class _Plan(NamedTuple):
     wire: Wire
 
 
-def exchange(
-    summary: Summary, axis: Axis, how: Exchange = Exchange()
-) -> Float[Array, "..."]:
+def exchange(summary: Summary, axis: Axis, how: Exchange = LASP2) -> Float[Array, "..."]:
     """The state that enters each device's slice, from what every slice does to a state.
 
         S_in[r] = E[r-1] + M[r-1] S_in[r-1],  S_in[0] = 0        (psum: sum of all E)
@@ -84,9 +85,7 @@ def two_factors(ranks: int) -> tuple[int, ...]:
 
 def _plan(how: Exchange, summary: Summary, line: Line) -> _Plan:
     if how.method not in METHODS:
-        raise ValueError(
-            f"exchange: method is {how.method!r}; wanted one of {', '.join(METHODS)}"
-        )
+        raise ValueError(f"exchange: method is {how.method!r}; wanted one of {', '.join(METHODS)}")
     if how.wire not in (None, "bfloat16"):
         raise ValueError(f"exchange: wire is {how.wire!r}; wanted None or 'bfloat16'")
     m, e = summary

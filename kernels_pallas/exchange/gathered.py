@@ -51,4 +51,3 @@ def _levels(factors: Sequence[int]) -> Iterator[tuple[int, int]]:
     for count in factors:
         yield count, stride
         stride *= count
-

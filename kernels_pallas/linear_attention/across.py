@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from kernels_pallas.exchange.api import Exchange
+from kernels_pallas.exchange.api import LASP2, Exchange
 from kernels_pallas.exchange.entering import continues, entering, last_state
 from kernels_pallas.exchange.line import Axis
 from kernels_pallas.linear_attention.api import linear_attention, prepare
@@ -29,7 +29,7 @@ def linear_attention_across(
     log_decay: Float[Array, "..."] | None = None,
     *,
     axis: Axis,
-    how: Exchange = Exchange(),
+    how: Exchange = LASP2,
     scale: float | None = None,
     initial_state: Float[Array, "b h k v"] | None = None,
     segment_ids: Int[Array, "b t"] | None = None,
@@ -49,9 +49,7 @@ def linear_attention_across(
         shared = None if log_decay is None else jnp.exp(q.shape[1] * log_decay)
         summary = summary._replace(transition=shared)
     state = entering(summary, axis, how, initial_state, continues(segment_ids, axis))
-    own, _ = linear_attention(
-        q, k, v, log_decay, scale=scale, segment_ids=segment_ids, **options
-    )
+    own, _ = linear_attention(q, k, v, log_decay, scale=scale, segment_ids=segment_ids, **options)
     tokens, _ = prepare(q, k, v, log_decay, None, segment_ids)
     factor = scale_of("linear_attention", scale, q.shape[-1])
     outputs = own + _read(tokens, factor * state).astype(own.dtype)

@@ -16,6 +16,7 @@ from tests.benchmarks.scripts import run
 ECHO = "import sys\nfor line in sys.stdin: print(line, end='', flush=True)"
 
 
+@pytest.mark.slow
 def test_dry_run(tmp_path: Path) -> None:
     options = "--dry-run --ops gated_delta --peers xla cudnn --seconds 0".split()
     found, printed = run("gpu.py", tmp_path / "out.json", *options)

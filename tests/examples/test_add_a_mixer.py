@@ -39,6 +39,7 @@ def test_it_is_known_by_its_kind(example):
     assert validate(run).model.mixer == example.RetentionConfig(heads=8)
 
 
+@pytest.mark.slow
 def test_it_learns_what_needs_a_memory(example):
     losses = np.asarray(example.train())
     assert losses[0] > 3.4  # log 32 = 3.47

@@ -36,6 +36,7 @@ def format_1(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_run_of_format_1_restores_and_goes_on(format_1):
     run, cfg = format_1
     expected = json.loads((FORMAT_1 / "expected.json").read_text())

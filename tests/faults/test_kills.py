@@ -25,6 +25,7 @@ def kill(run, point, count=1, cache=driver.CACHE):
     assert strike(run, Blow("kill", point, count), cache) == (KILLED, point)
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_a_run_ends_as_if_it_had_not_been(whole, tmp_path):
     run = tmp_path / "run"
     kill(run, "file")

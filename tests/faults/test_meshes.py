@@ -42,6 +42,7 @@ def logged(run, name):
     return {r["step"]: r[name] for r in records.read_metrics(run) if r["kind"] == "train"}
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_mesh_to_mesh_with_the_same_batches(cfg, tmp_path):
     run, straight = tmp_path / "run", tmp_path / "straight"
     for steps, mesh, count in STRETCHES:

@@ -26,7 +26,8 @@ def value_and_gradients(kind, remat):
     return jax.jit(jax.value_and_grad(loss(model)))(plain.variables["params"], plain.tokens)
 
 
-@pytest.mark.parametrize("kind", ["gla", pytest.param("hybrid", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["gla", "hybrid"])
 @pytest.mark.parametrize("remat", ["full", "dots", "mixer"])
 def test_values_and_gradients_are_equal(kind, remat):
     # The same operations, possibly fused otherwise: a few float32 roundings.

@@ -262,6 +262,7 @@ def test_init_from_takes_the_parameters_and_starts_anew(tmp_path):
         initial_params(tmp_path, built(other)[0], mesh)
 
 
+@pytest.mark.slow
 def test_init_from_an_adapted_run_takes_the_merged_weights(tmp_path):
     cfg = replace(SMALL, adapters=(LoRA(rank=2),))
     state = saved_run(tmp_path, cfg)

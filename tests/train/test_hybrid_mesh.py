@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from jaxlin.config.mixers.gated_deltanet import GatedDeltaNet
 from jaxlin.config.run import Mesh
@@ -19,6 +20,7 @@ HYBRID = replace(SMALL, model=MODEL)
 LOSS_BOUND, PARAM_BOUND = 4e-6, 2e-6
 
 
+@pytest.mark.slow
 def test_hybrid_agrees_with_one_device_on_2x2x2():
     cfg = replace(HYBRID, mesh=Mesh(data=2, fsdp=2, tensor=2))
     reference, expected = run(HYBRID, start(HYBRID), range(5))
