@@ -1,4 +1,4 @@
-"""Summaries of consecutive stretches [n, ...], put together: of all of them, or of those before one.
+"""Summaries of consecutive stretches [n, ...], put together: of all, or of those before one.
 
 Weights are products of transitions over the stretch that is wanted, never quotients of two
 products; sums over stretches are multiplications and a reduction, in full float32.
