@@ -15,7 +15,7 @@ from jaxlin.config.exchange import Exchange
 from jaxlin.config.model import LM
 from jaxlin.mixers import build
 from jaxlin.nn import RMSNorm, SwiGLU, tap
-from kernels_pallas.exchange import RESIDUALS
+from kernels_pallas.exchange import RESIDUALS, SOFTMAX_RESIDUALS
 
 REMAT = {
     "full": jax.checkpoint_policies.nothing_saveable,
@@ -93,7 +93,7 @@ class Unit(nn.Module):
             # What has travelled between devices is kept: it would travel again.
             policy = jax.checkpoint_policies.save_from_both_policies(
                 REMAT[self.model.remat],
-                jax.checkpoint_policies.save_only_these_names(*RESIDUALS),
+                jax.checkpoint_policies.save_only_these_names(*RESIDUALS, *SOFTMAX_RESIDUALS),
             )
             block = nn.remat(Block, policy=policy, prevent_cse=self.prevent_cse)
         for i, mixer in enumerate(self.mixers):

@@ -94,7 +94,7 @@ def causal(config: Any) -> None:
 
 @pytest.mark.parametrize("config", CASES)
 def test_the_last_device_sees_the_first_token(config: Any) -> None:
-    """And only its own slice where nothing travels: otherwise the first half would prove nothing."""
+    """And only its own slice where nothing travels, or the first half would prove nothing."""
     window = getattr(config, "window", None)
     first = 0 if window is None else T - window
     assert reach(config, Exchange())[first] > 0
