@@ -1,6 +1,8 @@
 """Decay a key: blocks of rows meet in pairs at their border, the point both decay towards.
 
-Each level of pairs is one product; the tensor [c, c, k] of the direct form is never made.
+Each level of pairs is one product; the tensor [c, c, k] of the direct form is never made. Rows of
+the left factor count only in later blocks, rows of the right one only in earlier blocks: one matrix
+holds both, and one product with the symmetric cotangent gives both their cotangents.
 """
 
 from __future__ import annotations
@@ -29,11 +31,7 @@ from kernels_pallas.tpu.rows import (
 
 
 class KeyDecay(Weights):
-    """One log decay a key and token: g [h, c, k].
-
-    Blocks of m rows meet in pairs at their border, the point both decay towards; each level of
-    pairs is one product, and the tensor [c, c, k] of the direct form is never made.
-    """
+    """One log decay a key and token: g [h, c, k]."""
 
     def __init__(
         self, prod: Products, g: Float[Array, "h c k"], within: list[Array] | None = None
@@ -67,14 +65,14 @@ class KeyDecay(Weights):
         d_right: Array,
         d_keep: Array,
     ) -> tuple[list[Array], Array, Array]:
-        """Levels come in descending order."""
+        """Levels come in descending order: what a row's sums since the start and to the end of its
+        block add to the loss is the row times its cotangent of all levels above."""
         assert self.within is not None
         lefts, right, pairs = kept
         both = [x + jnp.swapaxes(x, 1, 2) for x in cotangents]
         totals, small = [d_keep], []
 
         def shares() -> tuple[Array, Array]:
-            """What the sums since the start and to the end of each row's block have added."""
             since = total([x * d for x, d in zip(lefts, d_lefts, strict=True)])
             return since, right * d_right
 
