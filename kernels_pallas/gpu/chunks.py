@@ -26,6 +26,7 @@ from kernels_pallas.gpu.tiles import (
     TILE,
     TILE_BYTES,
     block,
+    load_global,
     load_rows,
     product,
     products,
@@ -105,8 +106,7 @@ class Place(NamedTuple):
 
     def load_state(self, ref: Any) -> tuple[Array, ...]:
         """Blocks [64, 64] of the state in [b h k, v]."""
-        layout = plgpu.Layout.WGMMA
-        parts = [plgpu.load(x, layout=layout, optimized=False) for x in self._blocks(ref)]
+        parts = [load_global(x) for x in self._blocks(ref)]
         # A sum has the type of what a loop makes of it: Pallas traces kernels without the axes
         # that arrays vary over in `shard_map`, but gives refs the types of the arrays.
         return tuple(x + 0.0 for x in parts)

@@ -86,25 +86,21 @@ def _run(
         chunk = ring.take(n)
         if result.entering is not None:
             plgpu.copy_smem_to_gmem(state, at.state(result.entering, n))
-        added = chunk.value
         if chunk.erase is not None:
-            store(new, load(chunk.value) - product((chunk.erase, state)))
-            plgpu.commit_smem()
-            added = new
+            _write(chunk, state, new)
         if result.new is not None:
             plgpu.copy_smem_to_gmem(new, at.values(result.new, n))
         if result.outputs is not None:
-            outputs = _outputs(chunk, state, added)
+            outputs = _outputs(chunk, state, chunk.value if chunk.erase is None else new)
             plgpu.wait_smem_to_gmem(0, wait_read_only=True)  # of the chunk before
             store(out, outputs)
             plgpu.commit_smem()
             plgpu.copy_smem_to_gmem(out, at.values(result.outputs, n))
-        if chunk.to_end is not None:
-            store(chunk.value, load_rows(chunk.to_end) * load(added))
+        if chunk.to_end is not None and chunk.erase is None:
+            store(chunk.value, load_rows(chunk.to_end) * load(chunk.value))
             plgpu.commit_smem()
-            added = chunk.value
 
-        carry = cs.update(chunk.keep, carry, lambda i: [(cs.keys_of(chunk.write, i), added)])
+        carry = cs.update(chunk.keep, carry, lambda i: [(cs.keys_of(chunk.write, i), chunk.value)])
         if result.entering is not None:
             plgpu.wait_smem_to_gmem(0, wait_read_only=True)
         cs.store_state(state, carry)
@@ -116,6 +112,14 @@ def _run(
     carry = jax.lax.fori_loop(0, sizes.n, step, carry)
     at.save_state(result.final, carry)
     plgpu.wait_smem_to_gmem(0)
+
+
+def _write(chunk: Chunks, state: Any, new: Any) -> None:
+    """N to `new`, and to_end N in the place of U: each is rounded once."""
+    written = load(chunk.value) - product((chunk.erase, state))
+    store(new, written)
+    store(chunk.value, written if chunk.to_end is None else load_rows(chunk.to_end) * written)
+    plgpu.commit_smem()
 
 
 def _outputs(chunk: Chunks, state: Any, new: Any) -> Array:

@@ -40,6 +40,11 @@ def load(ref: Any) -> jax.Array:
     return plgpu.load(ref, layout=plgpu.Layout.WGMMA).astype(jnp.float32)
 
 
+def load_global(ref: Any) -> jax.Array:
+    """A float32 tile of a global array in registers."""
+    return plgpu.load(ref, layout=plgpu.Layout.WGMMA, optimized=False)
+
+
 def load_rows(ref: Any) -> jax.Array:
     """A vector [64] of shared memory, repeated along the columns of a tile."""
     layout = plgpu.Layout.WGMMA.reduce(1)

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
+from jaxtyping import Array, Float
 
 from kernels_pallas.gpu import chunks as cs
 from kernels_pallas.gpu import within
@@ -24,6 +25,7 @@ from kernels_pallas.gpu.tiles import (
     block,
     kernel,
     load,
+    load_global,
     load_rows,
     product,
     store,
@@ -46,12 +48,13 @@ def factor_gradients(
     writes: Writes,
     solution: Factors,
     cotangents: Factors,
+    d_k: Float[Array, "bt hk"],
     *,
     interpret: Any = False,
 ) -> Writes:
     """Cotangents of all but q by way of U and W; that of log_decay is the part within the chunk.
 
-    `solution` holds the inverse.
+    `solution` holds the inverse. `d_k`, float32, is added to the cotangent of k.
     """
     keys, numbers = cs.along_time(sizes, sizes.k), cs.numbers_of(sizes, TILE)
     result = Writes(None, keys, cs.along_time(sizes, sizes.v), numbers, numbers, numbers)
@@ -72,7 +75,7 @@ def factor_gradients(
     )
     blocks = sizes.b * sizes.n * sizes.h
     run = kernel("factor_gradients", partial(_run, sizes), result, scratch, blocks, interpret)
-    return run(writes, solution, cotangents)
+    return run(writes, solution, cotangents, d_k)
 
 
 def _run(
@@ -80,6 +83,7 @@ def _run(
     writes: Writes,
     solution: Factors,
     cotangents: Factors,
+    others: Any,
     result: Writes,
     *,
     own: Writes,
@@ -148,12 +152,14 @@ def _run(
     vectors.erase[...] = d_erase
     store(pulled, beta * weights * d_lower)
     plgpu.commit_smem()
-    for i in range(keys):
+    parts_of_k = [(rows, block(h * keys + i)) for i in range(keys)]
+    for i, part in enumerate(parts_of_k):
         k, d_k = own.k.at[:, block(i)], kept.at[i]
-        store(d_k, load(d_k) + product((pulled, k), (transposed(pulled), k)))
+        d_k_before = load_global(others.at[part]) + load(d_k)
+        store(d_k, d_k_before + product((pulled, k), (transposed(pulled), k)))
     plgpu.commit_smem()
-    for i in range(keys):
-        plgpu.copy_smem_to_gmem(kept.at[i], result.k.at[rows, block(h * keys + i)])
+    for i, part in enumerate(parts_of_k):
+        plgpu.copy_smem_to_gmem(kept.at[i], result.k.at[part])
     jax.tree.map(
         lambda ref, x: plgpu.copy_smem_to_gmem(ref, x.at[chunk]),
         vectors,
