@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -11,16 +10,14 @@ from jaxtyping import Array, Float
 
 from kernels_pallas.gpu import chunks as cs
 from kernels_pallas.gpu.chunks import Chunks, Sizes
+from kernels_pallas.gpu.passes import along_time
 from kernels_pallas.gpu.tiles import (
-    TILE,
     Ring,
-    kernel,
     load,
     load_rows,
     product,
     products,
     store,
-    tile,
 )
 
 
@@ -50,19 +47,9 @@ def forward(
         entering=cs.states_of(sizes) if states else None,
         new=cs.along_time(sizes, sizes.v) if states and erases else None,
     )
-    slots = cs.stages(inputs, sizes, fixed=sizes.k // TILE + 2)
-    scratch = dict(
-        slots=cs.slots(inputs, slots, sizes),
-        state=tile(sizes.k, TILE),
-        new=tile(TILE, TILE) if erases else None,
-        out=None if states else tile(TILE, TILE),
-        barrier=plgpu.Barrier(num_arrivals=len(jax.tree.leaves(inputs)), num_barriers=slots),
-    )
-
-    blocks = sizes.b * sizes.h * (sizes.v // TILE)
-    return kernel("forward", partial(_run, sizes), result, scratch, blocks, interpret)(
-        inputs, initial_state
-    )
+    tiles = {"new": erases, "out": not states}
+    run = along_time("forward", _run, sizes, inputs, result, interpret, **tiles)
+    return run(inputs, initial_state)
 
 
 def _run(

@@ -24,6 +24,7 @@ from kernels_pallas.gpu.gradients import Saved, kept, load_saved
 from kernels_pallas.gpu.tiles import (
     TILE,
     block,
+    fetch,
     kernel,
     load,
     load_rows,
@@ -95,12 +96,7 @@ def _run(
     keys = block(n), block(h * (sizes.k // TILE) + k)
     chunk = block(n * sizes.h + h)
     windows = Head(keys, keys, None, None, None, chunk, chunk, chunk)
-    jax.tree.map(
-        lambda ref, x, where: plgpu.copy_gmem_to_smem(x.at[where], ref, barrier),
-        own,
-        inputs._replace(scores=None),
-        windows,
-    )
+    fetch(own, inputs._replace(scores=None), windows, barrier)
     plgpu.barrier_wait(barrier)
     d_scores = product((given.d_outputs, transposed(given.new)))
     weights = within.weights(own.log_decay, **decay)

@@ -139,6 +139,15 @@ def product_of_splits(left: Any, right: Any) -> jax.Array:
     return product((a, c), (a, d), (b, c))
 
 
+def fetch(refs: Any, arrays: Any, windows: Any, barrier: Any) -> None:
+    """Starts to copy the windows of the global arrays to shared memory."""
+
+    def copy(ref: Any, x: Any, at: Any) -> None:
+        plgpu.copy_gmem_to_smem(x.at[at], ref, barrier)
+
+    jax.tree.map(copy, refs, arrays, windows)
+
+
 def rows_and_columns() -> tuple[jax.Array, jax.Array]:
     """The row and the column of every entry of a tile."""
     iota = partial(plgpu.broadcasted_iota, jnp.int32, (TILE, TILE), layout=plgpu.Layout.WGMMA)

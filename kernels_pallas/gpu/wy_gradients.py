@@ -23,6 +23,7 @@ from kernels_pallas.gpu.tiles import (
     TILE,
     Ring,
     block,
+    fetch,
     kernel,
     load,
     load_global,
@@ -100,12 +101,7 @@ def _run(
     n, h = cs.chunk_and_head(sizes)
     rows, chunk = block(n), block(n * sizes.h + h)
     at = Writes(None, (rows, pl.ds(h * sizes.k, sizes.k)), None, chunk, chunk, chunk)
-    jax.tree.map(
-        lambda ref, x, w: plgpu.copy_gmem_to_smem(x.at[w], ref, barrier),
-        own,
-        writes._replace(q=None, v=None),
-        at,
-    )
+    fetch(own, writes._replace(q=None, v=None), at, barrier)
     for i in range(2):
         piece = solution.inverse.at[rows, block(2 * h + i)]
         plgpu.copy_gmem_to_smem(piece, inverse.at[i], barrier)
