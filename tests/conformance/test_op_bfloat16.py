@@ -2,8 +2,9 @@
 
 Every operand of a product is rounded to bfloat16, what is written too. The delta rule's results
 may be far smaller than what they are sums of, without decay most of all: its errors are relative
-to the terms (`sizes`). Largest measured 7.4e-3; with keys that are nearly parallel, whose rounded
-writes are corrected by the next ones, 1.4e-2. The additive op's are relative to the results.
+to the terms (`sizes`). Largest measured with no decay or one a head 7.4e-3; with keys that are
+nearly parallel, whose rounded writes the next ones correct, 1.4e-2. The additive op's errors are
+relative to the results.
 """
 
 from __future__ import annotations
