@@ -53,10 +53,14 @@ def check(case: Case, implementation: str, bound: float = BOUND) -> None:
 @slow
 @pytest.mark.parametrize(("name", "form", "implementation"), each(FORMS, *BFLOAT16))
 def test_documents(name: str, form: str, implementation: str) -> None:
-    """The case, the bound and the scale of `test_ops.test_bfloat16`."""
+    """The case and the bound of `test_ops.test_bfloat16`; relative to the results.
+
+    But for a constant decay, whose gradient is a sum over all tokens: one is 1.5 where the root
+    of the sum of its squared terms is 10.9.
+    """
     case = make_case(name, form, T, starts=STARTS)
-    found = evaluate(case, jnp.bfloat16, implementation=implementation)
-    assert_close(found, exact(case), BOUND)
+    found, wanted = evaluate(case, jnp.bfloat16, implementation=implementation), exact(case)
+    assert_close(found, wanted, BOUND, sizes(case, wanted) if form == "constant" else None)
 
 
 @slow
