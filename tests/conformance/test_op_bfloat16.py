@@ -97,3 +97,13 @@ def test_the_scale_does_not_hide_a_fault(form: str) -> None:
         found = evaluate(wrong, implementation="reference")
         bad = {n for n, e in errors(found, wanted, sizes(case, wanted)).items() if e > BOUND}
         assert bad >= touched, (name, touched - bad)
+
+
+@pytest.mark.parametrize("name", ("linear_attention", "delta_rule"))
+def test_the_size_of_one_term_is_the_term(name: str) -> None:
+    """One token writes one term into each entry of an empty state."""
+    case = make_case(name, "head", 1, initial_state=np.zeros_like)
+    wanted = exact(case)
+    found = sizes(case, wanted)
+    assert found.keys() == wanted.keys()
+    np.testing.assert_allclose(found["state"], np.abs(wanted["state"]), rtol=1e-12)
