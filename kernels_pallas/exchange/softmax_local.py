@@ -100,10 +100,11 @@ def blocks_of(
     return blocks, ids, rows * jnp.arange(blocks.shape[0])
 
 
-def cut(x: Shaped[Array, "b t ..."], rows: int) -> Shaped[Array, "n b r ..."]:
-    """Blocks of time, the last one filled with zeros."""
+def cut(x: Shaped[Array, "b t ..."], rows: int, filler: int = 0) -> Shaped[Array, "n b r ..."]:
+    """Blocks of time, the last one filled up."""
     n = -(-x.shape[1] // rows)
-    filled = jnp.pad(x, ((0, 0), (0, n * rows - x.shape[1]), *((0, 0),) * (x.ndim - 2)))
+    missing = ((0, 0), (0, n * rows - x.shape[1]), *((0, 0),) * (x.ndim - 2))
+    filled = jnp.pad(x, missing, constant_values=filler)
     return jnp.moveaxis(filled.reshape(x.shape[0], n, rows, *x.shape[2:]), 1, 0)
 
 

@@ -177,15 +177,18 @@ def _contribution(
         if rows == t:
             return one(kept, None if ids is None else ids[0], 0)
         q, own, first = blocks_of(kept.q, sight, rows)
-        rest = [_time_cut(x, rows) for x in kept[1:]]
-        total, parts = jax.lax.scan(step, d_kv, (Kept(q, *rest), own, first))
+        blocks = Kept(q, *(_time_cut(x, rows) for x in kept[1:]))
+        blocks = blocks._replace(total=_time_cut(kept.total, rows, filler=1))  # a divisor
+        total, parts = jax.lax.scan(step, d_kv, (blocks, own, first))
         return joined(parts, t), total
 
     return jax.lax.cond(back <= plan.line.rank(), more, lambda: (d_q, d_kv))
 
 
-def _time_cut(x: Float[Array, "b g j t ..."], rows: int) -> Float[Array, "n b g j r ..."]:
-    return jnp.moveaxis(cut(jnp.moveaxis(x, 3, 1), rows), 2, 4)
+def _time_cut(
+    x: Float[Array, "b g j t ..."], rows: int, filler: int = 0
+) -> Float[Array, "n b g j r ..."]:
+    return jnp.moveaxis(cut(jnp.moveaxis(x, 3, 1), rows, filler), 2, 4)
 
 
 def _time_joined(x: Float[Array, "n b g j r ..."], t: int) -> Float[Array, "b g j t ..."]:
