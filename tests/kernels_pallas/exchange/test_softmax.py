@@ -92,7 +92,8 @@ def test_rows_of_queries_one_after_the_other(
 ) -> None:
     case = Case(method, 2, True, slice=20, g=2)
     monkeypatch.setattr(softmax_local, "SCORES_AT_ONCE", scores)
-    assert_close(found(case), wanted(case))
+    # Either lies within 7.1e-7 of float64, on opposite sides under jax 0.11 (1.07e-6 apart).
+    assert_close(found(case), wanted(case), 1.5e-6)
 
 
 @pytest.mark.parametrize("scores", [pytest.param(1, marks=slow), 2**26])
