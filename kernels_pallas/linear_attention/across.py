@@ -45,7 +45,11 @@ def linear_attention_across(
     """
     summary = linear_attention_summary(k, v, log_decay, segment_ids=segment_ids)
     if segment_ids is None and (log_decay is None or log_decay.ndim == 1):
-        shared = None if log_decay is None else jnp.exp(q.shape[1] * log_decay.astype(summary.state.dtype))
+        shared = (
+            None
+            if log_decay is None
+            else jnp.exp(q.shape[1] * log_decay.astype(summary.state.dtype))
+        )
         summary = summary._replace(transition=shared)
     state = entering(summary, axis, how, initial_state, continues(segment_ids, axis))
     own, _ = linear_attention(q, k, v, log_decay, scale=scale, segment_ids=segment_ids, **options)
