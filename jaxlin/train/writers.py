@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -50,11 +51,11 @@ def build(run: Path, cfg: RunConfig) -> list[Writer]:
 
 
 def scalars(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
-    """The numbers in nested records by joined names; lists are left out."""
+    """The numbers in nested records by joined names, without lists and what no curve can show."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from scalars(value, f"{prefix}/{name}")
-        elif isinstance(value, int | float):
+        elif isinstance(value, int | float) and math.isfinite(value):
             yield f"{prefix}/{name}", value
 
 
