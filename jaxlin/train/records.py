@@ -70,6 +70,16 @@ class Records:
             writer.close()
 
 
+class Silence:
+    """In place of Records in the processes of a run that do not write."""
+
+    def write(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
+        """Nothing: the first process has the same numbers."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
 def create(run: Path, cfg: RunConfig) -> None:
     """Makes the directory and writes its config. Raises CheckpointError when that fails."""
     try:
