@@ -84,7 +84,9 @@ def everywhere(command: Sequence[str]) -> str:
     words = ["jaxlin", *command[1:]]
     if "--process-id" in words[:-1]:
         words[words.index("--process-id") + 1] = "I"
-    return f"`{shlex.join(words)}` (on a TPU slice: gcloud compute tpus tpu-vm ssh NAME --worker=all)"
+    return (
+        f"`{shlex.join(words)}` (on a TPU slice: gcloud compute tpus tpu-vm ssh NAME --worker=all)"
+    )
 
 
 def refuse_taken_port(address: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import sys
@@ -51,6 +52,8 @@ class Peers:
             return
         self._over.set()
         if isinstance(error, jax.errors.JaxRuntimeError) and LOST.search(str(error)):
+            # Python's end would wait for the one that is gone.
+            atexit.register(self._leave, PeerLost.exit_code)
             raise PeerLost(
                 "another process of the run is gone, and this one cannot go on without it; the "
                 f"same command on all workers goes on from the newest checkpoint ({first(error)})"
