@@ -1,4 +1,4 @@
-"""`python -m jaxlin.cli._child PARENT WORDS...`: the command line in a process that a launch started.
+"""`python -m jaxlin.cli._child PARENT WORDS...`: the command line in a process of a launch.
 
 It is told to stop when its parent is gone, however it went.
 """

@@ -77,7 +77,7 @@ def nfs(option: str, value: str | None) -> tuple[str, str]:
     if not found:
         what = "missing" if value is None else repr(value)
         raise ConfigError(
-            f"{option}: {what}; give SERVER:/PATH, such as 10.0.0.2:/runs, of a network file system "
-            "(Filestore): checkpoints are written and read by all hosts"
+            f"{option}: {what}; give SERVER:/PATH, such as 10.0.0.2:/runs, of a network file "
+            "system (Filestore): checkpoints are written and read by all hosts"
         )
     return found[1], found[2]

@@ -1,4 +1,4 @@
-"""A SLURM batch script for GPUs: one task a GPU or a node, submitted again when it was told to stop."""
+"""A SLURM batch script for GPUs: one task a GPU or a node, queued again when told to stop."""
 
 from __future__ import annotations
 
@@ -66,14 +66,20 @@ def _body(job: Job, nodes: Nodes) -> str:
 cd "$SLURM_SUBMIT_DIR"
 export PATH={shell([nodes.venv])}/bin:"$PATH"
 {all_gpus}
-# The time is nearly over, or another job needs the nodes: all tasks save and end with code {RESTART}.
-trap 'scancel --signal=TERM "$SLURM_JOB_ID"' USR1 TERM
+# The time is nearly over, or others need the nodes: all tasks save and end with code {RESTART}.
+tell() {{
+  told=yes
+  scancel --signal=TERM "$SLURM_JOB_ID"
+}}
+trap tell USR1 TERM
 {step} &
 step=$!
 while :; do
+  told=no
   wait "$step"
   code=$?
-  kill -0 "$step" 2>/dev/null || break # else it was a signal that ended the waiting
+  # A signal ends the waiting, not the step.
+  [ "$told" = yes ] && [ "$code" -gt 128 ] || break
 done
 if [ "$code" -eq {RESTART} ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {RESTARTS} ]; then
   scontrol requeue "$SLURM_JOB_ID"

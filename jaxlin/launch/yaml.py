@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+WORDS = ("true", "false", "yes", "no", "on", "off", "y", "n", "null")  # that are no strings
+
 
 def dump(value: Mapping[str, Any]) -> str:
     """A document. Keys must be plain words; strings may hold anything printable."""
@@ -31,7 +33,8 @@ def _entry(head: str, value: Any) -> list[str]:
 
 def _key(key: str) -> str:
     """Quoted where YAML would take it for something else."""
-    return key if key.replace("_", "a").isalnum() and key[0].isalpha() else json.dumps(key)
+    plain = key.isascii() and key.isidentifier() and key.lower() not in WORDS
+    return key if plain else json.dumps(key, ensure_ascii=False)
 
 
 def commented(lines: Sequence[str], text: str) -> str:

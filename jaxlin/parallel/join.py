@@ -75,7 +75,7 @@ def join(group: Group, command: Sequence[str] = sys.argv) -> None:
         f"the same command on all workers at the same time, each with its own number: "
         f"{everywhere(command)}"
     )
-    with at_most(group.timeout, late, ConfigError.exit_code):
+    with at_most(float(group.timeout), late, ConfigError.exit_code):
         _initialize(group)
 
 

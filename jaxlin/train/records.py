@@ -70,11 +70,14 @@ class Records:
             writer.close()
 
 
-class Silence:
-    """In place of Records in the processes of a run that do not write."""
+class Silence(Records):
+    """What the processes of a run hold that do not write: the first one has the same numbers."""
+
+    def __init__(self) -> None:
+        pass
 
     def write(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
-        """Nothing: the first process has the same numbers."""
+        """Nothing."""
 
     def close(self) -> None:
         """Nothing."""

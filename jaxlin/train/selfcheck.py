@@ -27,7 +27,7 @@ from jaxlin.parallel.limit import at_most
 from jaxlin.train.environment import versions
 
 PACKAGES = ("jaxlin", "kernels_pallas", "configs")
-LIMIT = 300  # seconds for the first sum over all devices
+LIMIT = 300.0  # seconds for the first sum over all devices
 SHOWN = 20  # differences
 
 
@@ -42,7 +42,7 @@ def check(cfg: RunConfig, expected: int | None, command: Sequence[str] = sys.arg
     if jax.process_count() == 1:
         return
     hung = (
-        f"the devices of {jax.process_count()} processes found no common sum within {LIMIT} s, "
+        f"the devices of {jax.process_count()} processes found no common sum within {LIMIT:.0f} s, "
         "though the processes themselves can talk: look at the network between the accelerators "
         "and at what else uses them"
     )
