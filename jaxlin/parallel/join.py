@@ -58,7 +58,7 @@ def _check(coordinator: str, processes: int, process_id: int) -> None:
         )
 
 
-def join(group: Group, command: Sequence[str] = sys.argv) -> None:
+def join(group: Group) -> None:
     """Returns when all processes are there; before any device is used.
 
     Raises ConfigError if the port is taken, the environment tells nothing or a process joins twice.
@@ -73,7 +73,7 @@ def join(group: Group, command: Sequence[str] = sys.argv) -> None:
     late = (
         f"not {count} processes of the run came together{where} within {group.timeout} s. Start "
         f"the same command on all workers at the same time, each with its own number: "
-        f"{everywhere(command)}"
+        f"{everywhere(sys.argv)}"
     )
     with at_most(float(group.timeout), late, ConfigError.exit_code):
         _initialize(group)

@@ -51,27 +51,50 @@ class Peers:
             self._over.set()
             return
         self._over.set()
-        if isinstance(error, jax.errors.JaxRuntimeError) and LOST.search(str(error)):
-            # Python's end would wait for the one that is gone.
-            atexit.register(self._leave, PeerLost.exit_code)
+        if failure := failed():  # what happened here came of it
+            self._end_at_once(failure.exit_code)
+            raise failure from error
+        if lost := lost_peer(error):
+            self._end_at_once(PeerLost.exit_code)
             raise PeerLost(
                 "another process of the run is gone, and this one cannot go on without it; the "
-                f"same command on all workers goes on from the newest checkpoint ({first(error)})"
+                f"same command on all workers goes on from the newest checkpoint ({lost})"
             ) from error
         tell(error)
 
+    def _end_at_once(self, code: int) -> None:
+        """Once all is said: Python's end would wait for a process that is gone."""
+        atexit.register(self._leave, code)
+
     def _watch(self) -> None:
-        service: Any = processes.client()
         while not self._over.wait(self._look):
-            try:
-                found = service.key_value_dir_get(FAILED)
-            except jax.errors.JaxRuntimeError:
-                return  # the coordinator is gone: JAX ends this process
-            if found and not self._over.wait(LAST_WORDS):
-                key, text = found[0]
-                failure = processes.error_of(text, int(key.rpartition("/")[2]))
+            failure = failed()
+            if failure and not self._over.wait(LAST_WORDS):
                 print(f"jaxlin: error: {failure}", file=sys.stderr, flush=True)
                 self._leave(failure.exit_code)
+
+
+def failed() -> JaxlinError | None:
+    """How another process failed, if one did."""
+    service: Any = processes.client()
+    try:
+        found = service.key_value_dir_get(FAILED)
+    except jax.errors.JaxRuntimeError:  # the coordinator is gone, and JAX will end this process
+        return None
+    for key, text in found:
+        index = int(key.rpartition("/")[2])
+        if index != jax.process_index():
+            return processes.error_of(text, index)
+    return None
+
+
+def lost_peer(error: BaseException | None) -> str | None:
+    """What JAX said, if it was the reason of the error and tells of a process that is gone."""
+    while error is not None:
+        if isinstance(error, jax.errors.JaxRuntimeError) and LOST.search(str(error)):
+            return str(error).strip().splitlines()[0][:300]
+        error = error.__cause__
+    return None
 
 
 def tell(error: BaseException) -> None:
@@ -82,8 +105,3 @@ def tell(error: BaseException) -> None:
     if service:
         key = f"{FAILED}{jax.process_index()}"
         service.key_value_set(key, f"{code} {text}", allow_overwrite=True)
-
-
-def first(error: BaseException) -> str:
-    """The first line of what an error says."""
-    return str(error).strip().splitlines()[0][:300]

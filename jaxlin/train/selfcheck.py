@@ -31,9 +31,10 @@ LIMIT = 300.0  # seconds for the first sum over all devices
 SHOWN = 20  # differences
 
 
-def check(cfg: RunConfig, expected: int | None, command: Sequence[str] = sys.argv) -> None:
+def check(cfg: RunConfig, expected: int | None, command: Sequence[str] | None = None) -> None:
     """Raises ConfigError unless all processes have the same code, config and devices, and the sum
     over all devices counts each once. `expected`: processes, if the command line says how many."""
+    command = sys.argv if command is None else command
     if expected is not None and jax.process_count() != expected:
         raise ConfigError(
             f"--processes: {expected} were expected, {jax.process_count()} are there. Run on all "

@@ -35,7 +35,7 @@ def refused(capsys, words, *parts):
             ["takes 1 of 2 devices", "start 1 processes"],
         ),
         (["tpu-vm", "quickstart"], ["--project"]),
-        (["tpu-vm", "quickstart", *SLICE[:4]], ["--nfs: missing"]),
+        (["tpu-vm", "quickstart", "batch=16", *SLICE[:4]], ["--nfs: missing"]),
         (["queued", "quickstart", *SLICE, "--topology", "v5e:4x5"], ["no slice 4x5"]),
         (["queued", "quickstart", *SLICE, "mesh.seq=3"], ["v5e:4x4", "must divide 16"]),
         (["gke", "quickstart", *SLICE], ["--image"]),
@@ -72,7 +72,10 @@ def test_nothing_starts_in_the_directory_of_another_run(capsys, tmp_path):
         (["queued", *SLICE], "> quickstart.sh && bash quickstart.sh"),
         (["gke", *IMAGE], "| kubectl apply -f -"),
         (["slurm", "--nodes", "2"], "| sbatch"),
-        (["skypilot", "--nodes", "2", "--bucket", "s3://runs"], "sky jobs launch quickstart.yaml"),
+        (
+            ["skypilot", "--nodes", "2", "--bucket", "s3://runs"],
+            "> quickstart.yaml && sky jobs launch quickstart.yaml",
+        ),
     ],
 )
 def test_printed_not_run(capsys, monkeypatch, words, pipe):
