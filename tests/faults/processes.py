@@ -59,15 +59,17 @@ def start(
     faults: dict[int, str] | None = None,
     words: dict[int, list[str]] | None = None,
     expected: int | None = None,
+    late: float = 0.0,
 ) -> list[One]:
     """The same command in `count` processes, but for the faults and words of some. `expected`: the
-    number that they are told."""
+    number that they are told. `late`: seconds after which the last one starts."""
     port, found = free_port(), []
     for index in range(count):
         argv = ["train", *WORDS, *(words or {}).get(index, []), "--run", str(run)]
         if count > 1 or expected:
             argv += ["--coordinator", f"{HOST}:{port}", "--processes", str(expected or count)]
             argv += ["--process-id", str(index), "--join-timeout", "5" if expected else "120"]
+        time.sleep(late if index == count - 1 else 0)
         log = run.with_name(f"{run.name}.{index}.log")
         log.write_text("")
         env = environment(devices, (faults or {}).get(index))

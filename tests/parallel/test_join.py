@@ -4,11 +4,12 @@ import argparse
 import socket
 import time
 
+import jax
 import pytest
 
 from jaxlin.cli import _processes
 from jaxlin.config.errors import ConfigError
-from jaxlin.parallel.join import Group, everywhere, refuse_taken_port
+from jaxlin.parallel.join import Group, everywhere, join, refuse_taken_port
 from jaxlin.parallel.limit import at_most
 
 
@@ -63,6 +64,12 @@ def test_a_taken_port_is_refused():
         with pytest.raises(ConfigError, match=f"port {port} of this host cannot be used"):
             refuse_taken_port(f"10.0.0.1:{port}")
     refuse_taken_port(f"10.0.0.1:{port}")
+
+
+def test_a_process_joins_once(monkeypatch):
+    monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
+    with pytest.raises(ConfigError, match="has joined the processes of a run before"):
+        join(Group("127.0.0.1:8476", 1, 0))
 
 
 def test_the_command_for_all_workers_has_no_number_of_one():
