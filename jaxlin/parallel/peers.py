@@ -7,19 +7,23 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import jax
 
-from jaxlin.config.errors import JaxlinError, PreemptedError
+from jaxlin.config.errors import DivergedError, JaxlinError, PreemptedError
 from jaxlin.parallel import processes
 
 FAILED = f"{processes.PREFIX}/failed/"
 LOOK = 2.0  # seconds between two looks
 LAST_WORDS = 10.0  # seconds that a process has to end by itself when another one has failed
+DEPART = 5.0  # seconds that a process which has said why it ends waits for the others to do so
+# Every process comes to the same one of these by itself; each has its last save to finish.
+AGREED = (PreemptedError, DivergedError)
 # What JAX says in a process when it waits for another one in vain.
-LOST = re.compile(r"gloo|nccl|coordination|heartbeat|connection (closed|reset)|barrier", re.I)
+LOST = re.compile(r"gloo|nccl|coordination ?service|connection (closed|reset)|barrier", re.I)
 
 
 class PeerLost(PreemptedError):
@@ -27,15 +31,11 @@ class PeerLost(PreemptedError):
 
 
 class Peers:
-    """Tells the other processes how this one failed, and ends it when another one did, at most
-    LOOK + LAST_WORDS seconds later. With one process it does nothing.
+    """Ends this process when another one has failed, at most LOOK + LAST_WORDS + DEPART seconds
+    later, and never waits at its end for one that is gone. With one process it does nothing."""
 
-    What all processes agree on, being told to stop, is no failure of one of them.
-    """
-
-    def __init__(self, look: float = LOOK, leave: Callable[[int], None] = os._exit):
-        self._look, self._leave = look, leave
-        self._over = threading.Event()
+    def __init__(self, leave: Callable[[int], None] = os._exit):
+        self._leave, self._over = leave, threading.Event()
         self._thread = threading.Thread(target=self._watch, name="peers", daemon=True)
 
     def __enter__(self) -> Peers:
@@ -46,32 +46,54 @@ class Peers:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if not self._thread.is_alive():
             return
-        if error is None or type(error) is PreemptedError:
+        if error is None or type(error) in AGREED:
             processes.meet("end")  # the last saves and records of all are done
             self._over.set()
             return
         self._over.set()
-        if failure := failed():  # what happened here came of it
-            self._end_at_once(failure.exit_code)
-            raise failure from error
         if lost := lost_peer(error):
-            self._end_at_once(PeerLost.exit_code)
-            raise PeerLost(
-                "another process of the run is gone, and this one cannot go on without it; the "
-                f"same command on all workers goes on from the newest checkpoint ({lost})"
-            ) from error
+            # Not by raising: Python's end would wait for saves that wait for the one that is gone.
+            self._say_and_depart(failed() or PeerLost(_gone(lost)))
         tell(error)
-
-    def _end_at_once(self, code: int) -> None:
-        """Once all is said: Python's end would wait for a process that is gone."""
-        atexit.register(self._leave, code)
+        atexit.register(self._depart, _code(error))
 
     def _watch(self) -> None:
-        while not self._over.wait(self._look):
-            failure = failed()
-            if failure and not self._over.wait(LAST_WORDS):
-                print(f"jaxlin: error: {failure}", file=sys.stderr, flush=True)
-                self._leave(failure.exit_code)
+        while not self._over.wait(LOOK):
+            if (failure := failed()) and not self._over.wait(LAST_WORDS):
+                self._say_and_depart(failure)
+
+    def _say_and_depart(self, error: JaxlinError) -> None:
+        print(f"jaxlin: error: {error}", file=sys.stderr, flush=True)
+        self._depart(error.exit_code)
+
+    def _depart(self, code: int) -> None:
+        """Ends at once, but for a while in which all may say why: the coordinator's end is that of
+        the others."""
+        with suppress(jax.errors.JaxRuntimeError):
+            processes.meet("departure", DEPART)
+        self._leave(code)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """An error inside is told to the other processes before anything is tidied up."""
+    try:
+        yield
+    except BaseException as error:
+        if not lost_peer(error):
+            tell(error)
+        raise
+
+
+def tell(error: BaseException) -> None:
+    """Lets the other processes know how this one fails, if it is this one that does."""
+    service = processes.client()
+    if service is None or type(error) in AGREED:
+        return
+    text = str(error) if isinstance(error, JaxlinError) else f"{type(error).__name__}: {error}"
+    with suppress(jax.errors.JaxRuntimeError):
+        key = f"{FAILED}{jax.process_index()}"
+        service.key_value_set(key, f"{_code(error)} {text}", allow_overwrite=True)
 
 
 def failed() -> JaxlinError | None:
@@ -90,18 +112,22 @@ def failed() -> JaxlinError | None:
 
 def lost_peer(error: BaseException | None) -> str | None:
     """What JAX said, if it was the reason of the error and tells of a process that is gone."""
+    if processes.client() is None:
+        return None
     while error is not None:
-        if isinstance(error, jax.errors.JaxRuntimeError) and LOST.search(str(error)):
+        # JAX raises RuntimeError or ValueError; ours repeat what it said.
+        if not isinstance(error, JaxlinError) and LOST.search(str(error)):
             return str(error).strip().splitlines()[0][:300]
         error = error.__cause__
     return None
 
 
-def tell(error: BaseException) -> None:
-    """Lets the other processes know how this one fails."""
-    code = error.exit_code if isinstance(error, JaxlinError) else 1
-    text = str(error) if isinstance(error, JaxlinError) else f"{type(error).__name__}: {error}"
-    service = processes.client()
-    if service:
-        key = f"{FAILED}{jax.process_index()}"
-        service.key_value_set(key, f"{code} {text}", allow_overwrite=True)
+def _gone(said: str) -> str:
+    return (
+        "another process of the run is gone, and this one cannot go on without it; the same "
+        f"command on all workers goes on from the newest checkpoint ({said})"
+    )
+
+
+def _code(error: BaseException) -> int:
+    return error.exit_code if isinstance(error, JaxlinError) else 1

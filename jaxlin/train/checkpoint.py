@@ -20,7 +20,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 
 from jaxlin.config.errors import CheckpointError
 from jaxlin.config.run import Checkpoint
-from jaxlin.parallel import processes
+from jaxlin.parallel import peers, processes
 from jaxlin.parallel.paths import flatten
 from jaxlin.parallel.table import nbytes
 from jaxlin.train import steps
@@ -159,6 +159,8 @@ class Checkpoints:
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         """Closes. A save that failed is the error, or a line if there is an error already."""
+        if peers.lost_peer(error):
+            return  # the last save waits for a process that is gone
         try:
             self.close()
         except CheckpointError as late:

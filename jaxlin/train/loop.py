@@ -19,7 +19,7 @@ from jaxlin.config.load import to_json
 from jaxlin.config.run import RunConfig
 from jaxlin.data.batch import Batch
 from jaxlin.data.prefetch import Prefetch
-from jaxlin.parallel import processes
+from jaxlin.parallel import peers, processes
 from jaxlin.parallel.place import local_rows, place
 from jaxlin.parallel.rules import batch_sharding
 from jaxlin.train import environment, faults, guard, reaction, records, shared, words, writers
@@ -146,6 +146,8 @@ def train(
 
         def evaluated_after(done: int) -> bool:
             return done == cfg.steps or (cfg.eval.every > 0 and done % cfg.eval.every == 0)
+
+        stack.enter_context(peers.told())
 
         # ---- The steps. While one runs, the step before it is reported and the next batch is made.
         evaluation, pending = None, None

@@ -60,12 +60,15 @@ def start(
     words: dict[int, list[str]] | None = None,
     expected: int | None = None,
     late: float = 0.0,
+    saving: bool = True,
 ) -> list[One]:
     """The same command in `count` processes, but for the faults and words of some. `expected`: the
-    number that they are told. `late`: seconds after which the last one starts."""
+    number that they are told. `late`: seconds after which the last one starts. Without
+    `saving` no checkpoint is saved before the last step."""
     port, found = free_port(), []
+    base = [w for w in WORDS if saving or not w.startswith("checkpoint.every")]
     for index in range(count):
-        argv = ["train", *WORDS, *(words or {}).get(index, []), "--run", str(run)]
+        argv = ["train", *base, *(words or {}).get(index, []), "--run", str(run)]
         if count > 1 or expected:
             argv += ["--coordinator", f"{HOST}:{port}", "--processes", str(expected or count)]
             argv += ["--process-id", str(index), "--join-timeout", "5" if expected else "120"]

@@ -44,6 +44,6 @@ def test_its_times_are_those_of_the_code():
     assert f"the others have {local.GRACE:.0f} seconds" in README
     assert f"`--join-timeout` ({join.TIMEOUT} s)" in README
     assert f"heartbeats end them after {join.GONE} s" in README
-    assert f"at most {peers.LOOK + peers.LAST_WORDS:.0f} s later" in README
+    assert f"at most {peers.LOOK + peers.LAST_WORDS + peers.DEPART:.0f} s later" in README
     assert f"ended after {selfcheck.LIMIT:.0f} s" in README
     assert f"refused on all after {shared.PATIENCE:.0f} s" in README
