@@ -69,16 +69,16 @@ def first_says(name: str, text: Callable[[], str], seconds: float = PATIENCE) ->
 
 
 @contextmanager
-def together(name: str) -> Iterator[None]:
+def together(name: str, kind: type[JaxlinError] = JaxlinError) -> Iterator[None]:
     """What is inside ends well on all processes, or with the same error on all.
 
-    That of the lowest process whose input is at fault (a JaxlinError) is raised by all. Inside, no
-    process may wait for another one.
+    That of the lowest process whose input is at fault (an error of this kind) is raised by all.
+    Inside, no process may wait for another one.
     """
     own: JaxlinError | None = None
     try:
         yield
-    except JaxlinError as error:
+    except kind as error:
         own = error
     said = all_say(name, "" if own is None else f"{own.exit_code} {own}")
     failed = [index for index, text in enumerate(said) if text]
@@ -86,14 +86,15 @@ def together(name: str) -> Iterator[None]:
         return
     if own is not None and failed[0] == jax.process_index():
         raise own
-    raise error_of(said[failed[0]], failed[0]) from own
+    raise error_of(said[failed[0]], failed[0], kind) from own
 
 
-def error_of(text: str, index: int) -> JaxlinError:
-    """The error that process `index` tells as "EXIT_CODE MESSAGE"."""
+def error_of(text: str, index: int, kind: type[JaxlinError] = JaxlinError) -> JaxlinError:
+    """The error that process `index` tells as "EXIT_CODE MESSAGE": of this kind, or of one below
+    that has this exit code of its own."""
     code, _, message = text.partition(" ")
-    kinds = {kind.exit_code: kind for kind in _kinds(JaxlinError)}
-    return kinds.get(int(code), JaxlinError)(f"process {index}: {message}")
+    kinds = {below.exit_code: below for below in _kinds(kind)}
+    return kinds.get(int(code), kind)(f"process {index}: {message}")
 
 
 def _kinds(kind: type[JaxlinError]) -> Iterator[type[JaxlinError]]:

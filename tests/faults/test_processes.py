@@ -12,8 +12,9 @@ import pytest
 from jaxlin.launch import local
 from jaxlin.parallel import peers
 from jaxlin.train import records
-from tests.faults import processes
+from tests.faults import driver, processes
 from tests.faults.driver import ROOT, STEPS, WORDS, differences, result
+from tests.faults.folders import truncate
 
 pytestmark = pytest.mark.slow
 SLACK = 20.0  # seconds beyond a bound: a busy machine
@@ -54,6 +55,15 @@ def launch(run, *options):
         )
 
 
+def stop(launcher):
+    """Whatever its processes do: a second signal kills them."""
+    for _ in range(2):
+        if launcher.poll() is None:
+            launcher.terminate()
+            time.sleep(0.5)
+    launcher.wait(SLACK)
+
+
 def said(run):
     return run.with_name(run.name + ".log").read_text()
 
@@ -89,7 +99,7 @@ def test_one_killed_ends_the_launch_and_another_number_goes_on_bitwise(whole, tm
         os.kill(process_of(launcher, 1), signal.SIGKILL)
         code = launcher.wait(local.GRACE + SLACK)
     finally:
-        launcher.terminate()
+        stop(launcher)
     assert code == 128 + signal.SIGKILL
     assert "process 1 was ended by SIGKILL; the others have 10 s to end" in said(run)
     assert differences(finish(run, 1, devices=2), whole) == []
@@ -104,7 +114,7 @@ def test_told_to_stop_all_save_and_other_numbers_go_on(whole, tmp_path):
         launcher.send_signal(signal.SIGTERM)
         code = launcher.wait(processes.LIMIT)
     finally:
-        launcher.kill()
+        stop(launcher)
     assert code == 75, said(run)
     assert said(run).count("told to stop by a signal to one of the processes") == 2
     found = finish(run, 4)
@@ -155,3 +165,14 @@ def test_a_signal_to_one_stops_both(whole, tmp_path):
     group = processes.start(run, 2, faults={1: "step:term@4"})
     assert processes.end(group) == [75, 75]
     assert differences(finish(run, 2), whole, told=True) == []
+
+
+def test_a_part_that_one_cannot_read_is_damage_for_all(whole, tmp_path):
+    run = tmp_path / "run"
+    group = processes.start(run, 2, faults={1: "step:term@4"})
+    assert processes.end(group) == [75, 75]
+    steps = driver.complete(run)
+    # A part that only the second process reads: rows of the embedding that it holds.
+    truncate(run / "checkpoints" / str(steps[-1]))
+    codes, texts = end_both(run, processes.LIMIT, expected=None)
+    assert codes == [4, 4] and all("is damaged" in text for text in texts), texts
