@@ -319,7 +319,8 @@ class Checkpoints:
             partial_restore=True,
         )
         # Past the manager, in which all processes would wait for one that cannot read its part.
-        loaded = state_handler().restore(self._path(step, STATE).absolute(), args=restore)
+        where: Any = self._path(step, STATE).absolute()
+        loaded = state_handler().restore(where, args=restore)
         leaves: dict[str, Any] = flatten_dict(loaded, sep="/")
         return {path: leaves[path] for path in wanted}
 
