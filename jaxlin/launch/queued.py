@@ -20,7 +20,7 @@ def render(job: Job, wanted: Slice) -> str:
     )
     state = shell([*queue, "describe", job.name, *wanted.place, "--format=value(state.state)"])
     delete = shell([*queue, "delete", job.name, *wanted.place, "--force", "--quiet"])
-    install = "\n".join(gcloud.install(job, wanted))
+    install = " &&\n".join(gcloud.install(job, wanted))  # errexit means nothing after `if`
     return f"""{SCRIPT}
 # {job.name} on {wanted.topology}; run it in the folder of the code, committed
 set -uo pipefail
@@ -33,10 +33,9 @@ state() {{
 delete() {{
 {delete}
 }}
-install() (
-set -e
+install() {{
 {install}
-)
+}}
 train() {{
 {gcloud.train(job, wanted)}
 }}

@@ -57,6 +57,11 @@ def test_words_reach_a_tpu_host_as_they_are(name):
     assert found == (*ODD, "--distributed")
 
 
+def test_nothing_is_trained_where_installing_failed():
+    gcloud = f'case "$*" in *describe*) echo ACTIVE ;; *scp*) return 1 ;; *) {HOST} ;; esac'
+    assert words_of_jaxlin(SCRIPTS["queued"], gcloud=gcloud, git=":", cd=":") == ()
+
+
 @pytest.mark.parametrize("name", ["slurm", "slurm, a task a node"])
 def test_words_reach_a_slurm_task_as_they_are(name):
     found = words_of_jaxlin(SCRIPTS[name], srun='shift 2; "$@"')
