@@ -17,7 +17,7 @@ FLOORS = [
     {"jaxlin.models"},
     {"jaxlin.parallel", "jaxlin.data"},
     {"jaxlin.train", "jaxlin.evals", "jaxlin.convert", "jaxlin.analysis"},
-    {"jaxlin.study"},
+    {"jaxlin.study", "jaxlin.launch"},
     {"jaxlin.cli", "configs", "experiments"},
 ]
 HEIGHT = {name: i for i, floor in enumerate(FLOORS) for name in floor}

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jaxlin.cli import _processes
+
 if TYPE_CHECKING:
     from jaxlin.config.run import RunConfig
 
@@ -35,11 +37,11 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def go(args: argparse.Namespace, cfg: RunConfig, folder: Path) -> None:
-    """Trains with what the switches allow."""
+    """Trains with what the switches allow, together with the other processes of the run."""
     from jaxlin.train.loop import train
     from jaxlin.train.resume import Resume
 
-    with _quiet():
+    with _quiet(), _processes.joined(args, cfg):
         train(cfg, folder, resume=Resume(args.fallback, args.allow_cast, args.takeover))
 
 

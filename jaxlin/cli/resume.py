@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jaxlin.cli import _switches
+from jaxlin.cli import _processes, _switches
 
 if TYPE_CHECKING:
     from jaxlin.config.run import RunConfig
@@ -28,6 +28,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help=f"new values; below {', '.join(CHANGEABLE)} only",
     )
     _switches.add(parser)
+    _processes.add(parser)
 
 
 def run(args: argparse.Namespace) -> int:

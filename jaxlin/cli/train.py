@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jaxlin.cli import _switches, common
+from jaxlin.cli import _processes, _switches, common
 
 if TYPE_CHECKING:
     from jaxlin.config.run import RunConfig
@@ -22,6 +22,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--run", metavar="DIR", type=Path, help="run directory (runs/NAME-HASH of the config)"
     )
     _switches.add(parser)
+    _processes.add(parser)
 
 
 def run(args: argparse.Namespace) -> int:

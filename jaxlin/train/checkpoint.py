@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 
 from jaxlin.config.errors import CheckpointError
 from jaxlin.config.run import Checkpoint
+from jaxlin.parallel import peers, processes
 from jaxlin.parallel.paths import flatten
 from jaxlin.parallel.table import nbytes
 from jaxlin.train import steps
@@ -39,6 +41,7 @@ FORMAT_VERSION = 2
 DIGESTS, SEAL = "digests", "sha256"  # since format 2
 # Steps that the policy keeps no longer are renamed into this folder, then deleted.
 TRASH = "deleting"
+ASKED = 10  # steps between two looks at the first process's clock
 SPARE = 1.2  # free space that a save must find, as a multiple of the state's size
 
 
@@ -79,10 +82,20 @@ class Checkpoints:
         return steps.whole(self.folder)
 
     def due(self, step: int) -> bool:
-        """Whether the policy asks for a checkpoint after this step: by count or by time."""
-        minutes = self.policy.minutes
-        late = minutes is not None and self._clock() - self._saved_at >= 60 * minutes
-        return step % self.policy.every == 0 or late
+        """Whether the policy asks for a checkpoint after this step: by count or by time.
+
+        Clocks of several processes differ: the first one's counts, and is asked every ASKED steps.
+        """
+        if step % self.policy.every == 0:
+            return True
+        if self.policy.minutes is None:
+            return False
+        if jax.process_count() == 1:
+            return self._late(self.policy.minutes)
+        if step % ASKED:
+            return False
+        late = partial(self._late, self.policy.minutes)
+        return processes.first_says("late", lambda: str(late())) == "True"
 
     def save(
         self, step: int, state: Any, meta: Mapping[str, Any], loss: float | None = None
@@ -124,9 +137,10 @@ class Checkpoints:
 
     def drop_after(self, step: int) -> None:
         """Deletes the checkpoints of later steps: the run takes another way from `step` on."""
-        self.wait()
+        later_ones = [n for n in self.steps() if n > step]
+        processes.meet("later steps listed")
         with explained(f"{self.folder}: a checkpoint after step {step} could not be deleted"):
-            for later in [n for n in self.steps() if n > step]:
+            for later in later_ones:
                 self._manager.delete(later)
 
     def collect(self) -> None:
@@ -145,6 +159,8 @@ class Checkpoints:
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         """Closes. A save that failed is the error, or a line if there is an error already."""
+        if peers.lost_peer(error):
+            return  # the last save waits for a process that is gone
         try:
             self.close()
         except CheckpointError as late:
@@ -221,6 +237,9 @@ class Checkpoints:
             moved = steps.set_aside(self.folder, step)
             self._say(f"{why}; it lies in {moved} now, delete it when you have looked at it")
 
+    def _late(self, minutes: float) -> bool:
+        return self._clock() - self._saved_at >= 60 * minutes
+
     def _path(self, step: int, item: str = "") -> Path:
         return self.folder / str(step) / item
 
@@ -231,6 +250,7 @@ class Checkpoints:
             if wrong:
                 self.set_aside(step, wrong)
         self._empty_trash()
+        processes.meet("checkpoints cleared")
 
     def _empty_trash(self) -> None:
         if self._write and jax.process_index() == 0:
@@ -283,7 +303,10 @@ class Checkpoints:
             for path, leaf in wanted.items()
         }
         where = self._path(step, STATE)
-        leaves = read_or_name(lambda some: self._read(step, some), as_stored, _unreadable(where))
+        with processes.together("leaves read", Damaged):  # each process reads its own parts
+            leaves = read_or_name(
+                lambda some: self._read(step, some), as_stored, _unreadable(where)
+            )
         if DIGESTS in meta:
             refuse_other_bits(where, leaves, meta[DIGESTS])
         return _cast(leaves, wanted)
@@ -295,8 +318,10 @@ class Checkpoints:
             restore_args=ocp.checkpoint_utils.construct_restore_args(item),
             partial_restore=True,
         )
-        loaded = self._manager.restore(step, args=ocp.args.Composite(state=restore))
-        leaves: dict[str, Any] = flatten_dict(loaded[STATE], sep="/")
+        # Past the manager, in which all processes would wait for one that cannot read its part.
+        where: Any = self._path(step, STATE).absolute()
+        loaded = state_handler().restore(where, args=restore)
+        leaves: dict[str, Any] = flatten_dict(loaded, sep="/")
         return {path: leaves[path] for path in wanted}
 
 

@@ -32,12 +32,17 @@ def describe(mesh: jax.sharding.Mesh, command: Sequence[str] | None = None) -> d
         "command": list(sys.argv if command is None else command),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "versions": {name: version for name in PACKAGES if (version := _version(name))},
+        "versions": versions(),
         "git": _git(Path(__file__).parent),
         "mesh": dict(mesh.shape),
         "devices": {"count": mesh.devices.size, "kind": devices[0].device_kind},
         "processes": jax.process_count(),
     }
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that decide a run's numbers, as far as they are installed."""
+    return {name: version for name in PACKAGES if (version := _version(name))}
 
 
 def _version(name: str) -> str | None:

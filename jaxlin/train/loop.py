@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
@@ -18,14 +19,15 @@ from jaxlin.config.load import to_json
 from jaxlin.config.run import RunConfig
 from jaxlin.data.batch import Batch
 from jaxlin.data.prefetch import Prefetch
+from jaxlin.parallel import peers, processes
 from jaxlin.parallel.place import local_rows, place
 from jaxlin.parallel.rules import batch_sharding
-from jaxlin.train import environment, faults, guard, reaction, records, words, writers
+from jaxlin.train import environment, faults, guard, reaction, records, shared, words, writers
 from jaxlin.train.checkpoint import Checkpoints
 from jaxlin.train.crash import Crash
 from jaxlin.train.faults import fault
 from jaxlin.train.goodput import Phases
-from jaxlin.train.job import make_job
+from jaxlin.train.job import Job, make_job
 from jaxlin.train.lock import Lock
 from jaxlin.train.observe import observations
 from jaxlin.train.progress import Meter, Progress
@@ -62,14 +64,20 @@ def train(
     spent = Phases(clock)
     faults.check()
     writers.check(asked.log)
-    job = make_job(asked, devices)
+    with processes.together("job"):
+        job = make_job(asked, devices)
+    first = processes.is_first()
     cfg, mesh, plan = job.cfg, job.mesh, job.plan
 
     with ExitStack() as stack:
         # ---- Where it starts: own checkpoint, else another run's parameters, else the seed.
         stop = stack.enter_context(Stop())
-        progress = stack.enter_context(closing(Progress(cfg.steps, out)))
-        lock = stack.enter_context(Lock(run, resume.takeover, held=jax.process_index() == 0))
+        progress = stack.enter_context(closing(Progress(cfg.steps, out, quiet=not first)))
+        lock = Lock(run, resume.takeover, held=first)
+        with processes.together("lock"):
+            stack.enter_context(lock)
+        with processes.together("folder"):
+            shared.check(run)
         crash = stack.enter_context(Crash(run, progress.lines))
         accept = partial(job.refuse_other_data, run)
         found = newest(run, plan, mesh, resume, accept, progress.say)
@@ -79,15 +87,13 @@ def train(
         state = found.state if found else job.first_state()
 
         # ---- What it writes.
-        records.create(run, asked)
-        records.write_parameters(run, plan.rows)
-        records.write_json(run / records.DATA, job.data)
-        records.add_start(run, {"step": start, **environment.describe(mesh)})
+        if first:
+            _describe(run, asked, job, start)
         crash.begin(start)
         checkpoints = stack.enter_context(
             Checkpoints(run / records.CHECKPOINTS, cfg.checkpoint, clock, say=progress.say)
         )
-        log = stack.enter_context(closing(records.Records(run, writers.build(run, cfg))))
+        log = stack.enter_context(closing(_records(run, cfg) if first else records.Silence()))
         log.write("start", start, {})
         fault("start")
         meta = {"config": json.loads(to_json(cfg)), "mesh": dict(mesh.shape), "data": job.data}
@@ -102,7 +108,8 @@ def train(
 
         offset, per_step = int(state.guard.offset), cfg.batch * cfg.context
         source, meter = input_from(start, offset), Meter(clock)
-        watchdog = stack.enter_context(Watchdog(cfg.guard, run, progress.say, crash.write))
+        say = progress.say if first else partial(print, file=sys.stderr)
+        watchdog = stack.enter_context(Watchdog(cfg.guard, run, say, crash.write))
 
         def report(pending: tuple[int, Any] | None) -> guard.Event | None:
             """Waits for a step; logs it if it is its turn. Says so if the run has to rewind, raises
@@ -140,9 +147,11 @@ def train(
         def evaluated_after(done: int) -> bool:
             return done == cfg.steps or (cfg.eval.every > 0 and done % cfg.eval.every == 0)
 
+        stack.enter_context(peers.told())
+
         # ---- The steps. While one runs, the step before it is reported and the next batch is made.
         evaluation, pending = None, None
-        if start and evaluated_after(start) and not records.has(run, "eval", start):
+        if start and evaluated_after(start) and not _has_evaluation(run, start):
             evaluation = held_out(start)  # it was told to stop right here
         if start < cfg.steps:
             if stop.asked(start + offset):
@@ -199,3 +208,19 @@ def train(
         checkpoints.collect()
         fault("end")
         return Result(cfg.steps, evaluation)
+
+
+def _describe(run: Path, asked: RunConfig, job: Job, start: int) -> None:
+    """What the run directory says about the run."""
+    records.create(run, asked)
+    records.write_parameters(run, job.plan.rows)
+    records.write_json(run / records.DATA, job.data)
+    records.add_start(run, {"step": start, **environment.describe(job.mesh)})
+
+
+def _records(run: Path, cfg: RunConfig) -> records.Records:
+    return records.Records(run, writers.build(run, cfg))
+
+
+def _has_evaluation(run: Path, step: int) -> bool:
+    return processes.first_says("evaluated", lambda: str(records.has(run, "eval", step))) == "True"

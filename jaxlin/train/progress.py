@@ -38,10 +38,11 @@ class Meter:
 
 
 class Progress:
-    """Shows a run of `steps` steps on `out` (standard error by default)."""
+    """Shows a run of `steps` steps on `out` (standard error by default); `quiet` only keeps its
+    last lines, where another process shows the same."""
 
-    def __init__(self, steps: int, out: TextIOBase | None = None):
-        self.steps = steps
+    def __init__(self, steps: int, out: TextIOBase | None = None, quiet: bool = False):
+        self.steps, self._quiet = steps, quiet
         self.out: Any = sys.stderr if out is None else out
         self._live, self._open = self.out.isatty(), False
         self.lines: deque[str] = deque(maxlen=50)  # the last ones, for the record of a crash
@@ -75,6 +76,8 @@ class Progress:
         self._open = False
 
     def _put(self, text: str) -> None:
+        if self._quiet:
+            return
         try:
             self.out.write(text)
             self.out.flush()

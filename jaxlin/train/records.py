@@ -70,6 +70,19 @@ class Records:
             writer.close()
 
 
+class Silence(Records):
+    """What the processes of a run hold that do not write: the first one has the same numbers."""
+
+    def __init__(self) -> None:
+        pass
+
+    def write(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
 def create(run: Path, cfg: RunConfig) -> None:
     """Makes the directory and writes its config. Raises CheckpointError when that fails."""
     try:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-from jax.experimental import multihost_utils
 from jaxtyping import Array
 
 from jaxlin.config.errors import CheckpointError
+from jaxlin.parallel import processes
 from jaxlin.parallel.paths import flatten
 from jaxlin.train import records, steps
 from jaxlin.train.checkpoint import Checkpoints
@@ -108,5 +108,4 @@ def _way_out(found: list[int], step: int) -> str:
 def _set_aside(checkpoints: Checkpoints, damaged: dict[int, Damaged], step: int) -> None:
     for number, error in damaged.items():
         checkpoints.set_aside(number, f"{error}. Going on from step {step} (--fallback)")
-    if damaged and jax.process_count() > 1:  # no process may find them after this
-        multihost_utils.sync_global_devices("damaged steps set aside")
+    processes.meet("damaged steps set aside")  # no process may find them after this

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from types import FrameType
@@ -36,9 +37,12 @@ class Stop:
         return self.signal is not None
 
     def __enter__(self) -> Stop:
-        # With several processes JAX's coordination service does the listening.
-        if jax.process_count() == 1 and threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._heard) for number in SIGNALS}
+        if threading.current_thread() is threading.main_thread():
+            # With several processes JAX's coordination service listens for SIGTERM.
+            heard = {n: self._heard for n in SIGNALS}
+            if jax.process_count() > 1:
+                heard = {signal.SIGINT: self._passed_on}
+            self._before = {number: signal.signal(number, do) for number, do in heard.items()}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -47,6 +51,10 @@ class Stop:
     def _heard(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number)
         self._restore()
+
+    def _passed_on(self, number: int, frame: FrameType | None) -> None:
+        self._restore()
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

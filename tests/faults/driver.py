@@ -167,8 +167,8 @@ def result(run: Path) -> Result:
     keyed = {(r["kind"], r["step"]): _untimed(r) for r in found}
     assert len(keyed) == len(found), "a step is read twice"
     others = {*run.iterdir(), *folder.iterdir()} - {folder / str(step) for step in steps}
-    others.discard(run / records.CRASH)  # the history of the ends before
-    names = [str(path.relative_to(run)) for path in others]
+    # Without the history of the ends before: crash.json, and one of each further process.
+    names = [str(path.relative_to(run)) for path in others if not path.match("crash*.json")]
     return Result(
         steps,
         state(run, steps[-1]),

@@ -58,4 +58,5 @@ def _enter(argv: list[str], environment: dict[str, str], log: str) -> None:
         jax.config.update(name.lower(), environment[name])
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    sys.argv = ["jaxlin", *argv]
     sys.exit(main(argv))

@@ -1,0 +1,45 @@
+"""Slices under their names."""
+
+import pytest
+
+from jaxlin.config.errors import ConfigError
+from jaxlin.launch.topology import parse
+
+
+@pytest.mark.parametrize(
+    "text, accelerator, chips, hosts",
+    [
+        ("v5e:4x4", "v5litepod-16", 16, 4),
+        ("v5e:2x4", "v5litepod-8", 8, 1),
+        ("v5e:1x1", "v5litepod-1", 1, 1),
+        ("v5e:16x16", "v5litepod-256", 256, 64),
+        ("v6e:8x8", "v6e-64", 64, 16),
+        ("v5p:2x2x1", "v5p-8", 4, 1),
+        ("v5p:8x8x8", "v5p-1024", 512, 128),
+        ("v4:4x4x8", "v4-256", 128, 32),
+    ],
+)
+def test_names_and_sizes(text, accelerator, chips, hosts):
+    found = parse(text)
+    assert (found.accelerator, found.chips, found.hosts) == (accelerator, chips, hosts)
+    assert found.hosts * found.chips_each == found.chips
+
+
+@pytest.mark.parametrize(
+    "text, why",
+    [
+        ("v5e:4x5", "v5e has no slice 4x5; it has 1x1"),
+        ("v5e:4x4x4", "has no slice 4x4x4"),
+        ("v5p:4x4", "has no slice 4x4; it has 2x2x1"),
+        ("v5p:8x4x4", "A <= B <= C"),
+        ("v5p:0x4x4", "has no slice"),
+        ("v5p:32x32x32", "at most 8960 chips"),
+        ("v5x:4x4", "no TPU 'v5x'; did you mean 'v5"),
+        ("v5litepod-16", "is not GENERATION:SHAPE"),
+        ("v5e:4x4;reboot", "is not GENERATION:SHAPE"),
+    ],
+)
+def test_what_is_none(text, why):
+    with pytest.raises(ConfigError, match=r"^--topology: ") as error:
+        parse(text)
+    assert why in str(error.value)
