@@ -1,0 +1,209 @@
+"""Which exchange is the fastest on a chip: from bytes, devices and the torus that joins them.
+
+Predicted seconds of one layer, forward and backward, are the sum over its steps of
+
+    hops * HOP + bytes through the busiest link / link bandwidth + 2 * bytes received / HBM bandwidth
+
+(the last: what arrives is written, and read to be put together), and where transitions are matrices
+the products of what arrives, in full float32: six bfloat16 passes. How many links carry a gather
+depends on the torus: a group that is a dimension of it whose ends are joined uses two, one that
+spans n dimensions 2 n; ends that are not joined halve that. Groups of every s-th device of a
+dimension share its links: s times the bytes. A permutation over d places crosses d links, and all
+devices send at once, so that each link carries d messages (the shorter way round where ends are
+joined), and only one way.
+
+What compilers do beside that (compiled programs show it): v5p makes an all-reduce of a gather that
+spans the whole torus: twice the bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from kernels_pallas.exchange.api import Exchange
+from kernels_pallas.exchange.traffic import State, Traffic, levels, traffic
+from kernels_pallas.hardware import CHIPS, HOP, Hardware, closes, guess_torus
+
+MIB = 2**20
+FULL_FLOAT32 = 6  # passes of a product in full float32
+
+
+class Choice(NamedTuple):
+    """An exchange, and why."""
+
+    how: Exchange
+    reason: str
+
+
+class Estimate(NamedTuple):
+    """One method on given devices."""
+
+    how: Exchange
+    traffic: Traffic
+    seconds: float
+
+
+def choose(
+    ranks: int,
+    state: State,
+    kind: str,
+    *,
+    torus: tuple[int, ...] | None = None,
+    whole: bool = True,
+    wire: str | None = None,
+) -> Choice:
+    """The fastest exact exchange of states between `ranks` devices.
+
+    Args:
+        ranks: devices that the sequence is split over.
+        state: what each of them holds of the layer (`State`).
+        kind: device_kind of the chip, such as "TPU v5 lite".
+        torus: sizes of the torus dimensions that the axis runs over, the slowest varying first;
+            None: those of the usual slice of so many chips.
+        whole: the axis takes all devices of the slice.
+        wire: "bfloat16", or None: as computed; states of dense transitions stay as they are.
+    """
+    wire = None if state.transition == "dense" else wire
+    if ranks == 1:
+        return Choice(Exchange("all_gather", None, wire), "one device: nothing travels")
+    if kind not in CHIPS:
+        return _unknown(ranks, state, kind, wire)
+    found = estimates(ranks, state, CHIPS[kind], torus=torus, whole=whole, wire=wire)
+    best, second = sorted(found, key=lambda e: e.seconds)[:2]
+    return Choice(best.how, _reason(best, second, ranks, CHIPS[kind], whole))
+
+
+def estimates(
+    ranks: int,
+    state: State,
+    chip: Hardware,
+    *,
+    torus: tuple[int, ...] | None = None,
+    whole: bool = True,
+    wire: str | None = None,
+) -> list[Estimate]:
+    """Every exact method with its bytes and predicted seconds."""
+    torus = torus or guess_torus(chip, ranks)
+    if math.prod(torus) != ranks:
+        raise ValueError(
+            f"choose: torus {torus} has {math.prod(torus)} devices, the axis {ranks}; give the "
+            "sizes of the torus dimensions that the axis runs over"
+        )
+    plans = [Exchange(method, None, wire) for method in ("all_gather", "log_step", "ring")]
+    if len(torus) > 1:
+        plans.insert(1, Exchange("hierarchical", tuple(reversed(torus)), wire))
+    found = []
+    for how in plans:
+        sent = traffic(how, ranks, state)
+        found.append(Estimate(how, sent, _seconds(how, sent, ranks, state, chip, torus, whole)))
+    return found
+
+
+def _seconds(
+    how: Exchange,
+    sent: Traffic,
+    ranks: int,
+    state: State,
+    chip: Hardware,
+    torus: tuple[int, ...],
+    whole: bool,
+) -> float:
+    """See the module."""
+    memory = 2 * sent.total / chip.hbm_bandwidth
+    if state.transition == "dense":
+        arrived = sent.total / (4 * state.rows * state.k * (state.k + state.v))
+        product = 2 * state.rows * state.k**2 * (state.k + state.v)
+        memory += arrived * FULL_FLOAT32 * product / chip.flops
+    if how.method in ("all_gather", "hierarchical"):
+        one = sent.total / sum(n - 1 for n in levels(how, ranks))  # a state each way
+        return memory + sum(
+            2 * hops * HOP + one * load / chip.link
+            for hops, load in _gathers(how, chip, torus, whole)
+        )
+    each = sent.total / sent.steps
+    return memory + sum(
+        2 * (hops * HOP + each * hops / chip.link) for hops in _permutations(how, ranks, chip, torus)
+    )
+
+
+def _gathers(
+    how: Exchange, chip: Hardware, torus: tuple[int, ...], whole: bool
+) -> Iterator[tuple[int, float]]:
+    """Hops of each level, and states through its busiest link."""
+    if how.method == "hierarchical":
+        for size in torus:
+            yield _hops(chip, size), (size - 1) / _links(chip, size)
+        return
+    twice = 2 if whole and becomes_all_reduce(chip, math.prod(torus), torus) else 1
+    links = sum(_links(chip, size) for size in torus)
+    yield sum(_hops(chip, size) for size in torus), twice * (math.prod(torus) - 1) / links
+
+
+def _permutations(
+    how: Exchange, ranks: int, chip: Hardware, torus: tuple[int, ...]
+) -> Iterator[int]:
+    """Links that each permutation of the forward pass crosses."""
+    if how.method == "ring":
+        yield from (1 for _ in range(ranks - 1))
+        return
+    yield _distance(1, chip, torus)
+    distance = 1
+    while distance < ranks - 1:
+        yield _distance(distance, chip, torus)
+        distance *= 2
+
+
+def _distance(places: int, chip: Hardware, torus: tuple[int, ...]) -> int:
+    """Links between devices that are so many places apart in the order of ranks."""
+    hops = 0
+    for size in reversed(torus):
+        places, step = divmod(places, size)
+        hops += min(step, size - step) if closes(chip, size) else step
+    return max(1, hops)
+
+
+def becomes_all_reduce(chip: Hardware, ranks: int, torus: tuple[int, ...]) -> bool:
+    """Whether the compiler makes an all-reduce of a gather over all devices of the slice."""
+    return chip.name == "v5p" and len(torus) == chip.dimensions and ranks >= 64
+
+
+def _links(chip: Hardware, size: int) -> int:
+    return 2 if closes(chip, size) else 1
+
+
+def _hops(chip: Hardware, size: int) -> int:
+    return size // 2 if closes(chip, size) else size - 1
+
+
+def _reason(best: Estimate, second: Estimate, ranks: int, chip: Hardware, whole: bool) -> str:
+    text = (
+        f"{ranks} ranks on {chip.name}: {_words(best)} a layer, forward and backward; next "
+        f"{second.how.method}, {_words(second)}"
+    )
+    if best.how.method == "hierarchical":
+        sizes = " x ".join(map(str, best.how.factors or ()))
+        text += f"; one gather for each torus dimension ({sizes})"
+    if whole and becomes_all_reduce(chip, ranks, guess_torus(chip, ranks)):
+        text += f"; {chip.name} turns a gather over the whole torus into an all-reduce"
+    return text
+
+
+def _words(estimate: Estimate) -> str:
+    mib = estimate.traffic.total / MIB
+    return f"{mib:.1f} MiB in {estimate.traffic.steps} steps, {estimate.seconds * 1e3:.2f} ms"
+
+
+def _unknown(ranks: int, state: State, kind: str, wire: str | None) -> Choice:
+    """Without a model of the links: few steps while the bytes are few."""
+    plain = Exchange("all_gather", None, wire)
+    level = Exchange("hierarchical", None, wire)
+    sent = traffic(plain, ranks, state)
+    how = plain if ranks <= 16 else level
+    return Choice(
+        how,
+        f"no model of the links of {kind!r}: {how.method}, as the usual choice for {ranks} ranks "
+        f"({traffic(how, ranks, state).total / MIB:.1f} MiB a layer; all_gather "
+        f"{sent.total / MIB:.1f})",
+    )
