@@ -47,6 +47,26 @@ def closes(chip: Hardware, size: int) -> bool:
     return size % chip.multiple == 0
 
 
+def links(chip: Hardware, size: int) -> int:
+    """Links that carry a gather along a dimension: both ways round, where its ends are joined."""
+    return 2 if closes(chip, size) else 1
+
+
+def hops(chip: Hardware, size: int) -> int:
+    """Links between the devices of a dimension that are farthest apart."""
+    return size // 2 if closes(chip, size) else size - 1
+
+
+def distance(places: int, chip: Hardware, torus: tuple[int, ...]) -> int:
+    """Links between devices so many places apart, in the order in which the last dimension varies
+    fastest; at least one."""
+    total = 0
+    for size in reversed(torus):
+        places, step = divmod(places, size)
+        total += min(step, size - step) if closes(chip, size) else step
+    return max(1, total)
+
+
 def guess_torus(chip: Hardware, ranks: int) -> tuple[int, ...]:
     """Dimensions, the largest last, of the usual slice of so many devices; (ranks,) where none
     has them. v5e of 256: (16, 16); v5p of 512: (8, 8, 8)."""

@@ -28,6 +28,7 @@ class Collective(NamedTuple):
     ranks: int
     count: int  # runs a step
     bytes: int  # that a device receives in one run
+    places: int  # between sender and receiver of a permutation, along the axis; else 0
     in_flight: bool  # while the device computes
     cycles: int  # of the computations scheduled meanwhile, as the compiler estimates them
     source: str  # 'forward blocks_0/layer_0/mixer'
@@ -54,8 +55,9 @@ def census(program: Program, mesh: Mapping[str, int]) -> list[Collective]:
                     open_until[_channel(inner)] = done
                 meanwhile = order[i + 1 : done]
                 busy = any(computes(other) for other in meanwhile)
+                names = next(filter(None, (op_name(inner), op_name(one), run.names)), "")
                 found.append(
-                    _collective(inner, one, run.times, mesh, busy, sum(map(cycles, meanwhile)))
+                    _collective(inner, names, run.times, mesh, busy, sum(map(cycles, meanwhile)))
                 )
     return found
 
@@ -118,7 +120,7 @@ def computes(one: Instruction) -> bool:
 
 def _collective(
     inner: Instruction,
-    outer: Instruction,
+    names: str,
     times: int,
     mesh: Mapping[str, int],
     busy: bool,
@@ -126,13 +128,13 @@ def _collective(
 ) -> Collective:
     kind = kind_of(inner.opcode) or inner.opcode
     where = group(inner.rest, mesh)
-    names = op_name(inner) or op_name(outer)
     return Collective(
         kind=kind,
         axis=where.axis,
         ranks=where.ranks,
         count=times,
         bytes=received(kind, inner, where.ranks),
+        places=where.places,
         in_flight=busy,
         cycles=meanwhile if busy else 0,
         source=source(names),
@@ -174,7 +176,8 @@ def source(names: str) -> str:
     words = re.findall(r"[A-Za-z_]+\w*", names)
     layer = re.search(r"blocks_\d+/layer_\d+/[a-z_]+", names)
     if "LanguageModel" not in names:
-        return "optimizer and metrics" if words[:2] == ["jit", "step"] else names
+        known = words[:2] != ["jit", "step"] and names.startswith("jit(")
+        return names if known else "optimizer and metrics"
     if layer:
         place = layer[0]
     elif "cross_entropy" in names:

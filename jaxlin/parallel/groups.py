@@ -15,6 +15,7 @@ class Group(NamedTuple):
 
     axis: str
     ranks: int
+    places: int = 0  # that the data of a permutation travels in the order of ranks
 
 
 def group(attributes: str, mesh: Mapping[str, int]) -> Group:
@@ -25,7 +26,8 @@ def group(attributes: str, mesh: Mapping[str, int]) -> Group:
         pairs = [tuple(map(int, p.split(","))) for p in re.findall(r"\{(\d+,\d+)\}", match[1])]
         moved = [pair for pair in pairs if pair[0] != pair[1]]
         names = _varying(moved, mesh)
-        return Group("+".join(names), math.prod(mesh[name] for name in names))
+        ranks = math.prod(mesh[name] for name in names)
+        return Group("+".join(names), ranks, _places(moved, names, mesh))
     if match := re.search(r"replica_groups=\{(\{[\d,{}]*\})\}", attributes):
         groups = [tuple(map(int, g.split(","))) for g in re.findall(r"\{([\d,]+)\}", match[1])]
         return Group("+".join(_varying(groups, mesh)), len(groups[0]))
@@ -74,3 +76,16 @@ def _varying(groups: Sequence[tuple[int, ...]], mesh: Mapping[str, int]) -> list
         for i, name in enumerate(names)
         if any(len(set(place[i].tolist())) > 1 for place in places)
     ]
+
+
+def _places(pairs: Sequence[tuple[int, ...]], names: list[str], mesh: Mapping[str, int]) -> int:
+    """The usual distance of a pair, in ranks along the axes that vary."""
+    shape, sizes = tuple(mesh.values()), tuple(mesh[name] for name in names)
+    own = [list(mesh).index(name) for name in names]
+
+    def rank(device: int) -> int:
+        at = np.unravel_index(device, shape)
+        return int(np.ravel_multi_index([int(at[i]) for i in own], sizes)) if names else 0
+
+    far = sorted(abs(rank(b) - rank(a)) for a, b in pairs)
+    return far[len(far) // 2] if far else 0

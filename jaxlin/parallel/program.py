@@ -25,7 +25,7 @@ class Run(NamedTuple):
 
     body: Body
     times: int
-    path: str  # 'entry', 'entry/while.3'
+    names: str  # of the source of the loop that it is the body of
 
 
 class Piece(NamedTuple):
@@ -72,15 +72,15 @@ def runs(program: Program) -> Iterator[Run]:
 
     Of a conditional all branches count, each once a run.
     """
-    yield from _runs(program, program.entry, 1, "entry")
+    yield from _runs(program, program.entry, 1, "")
 
 
-def _runs(program: Program, name: str, times: int, path: str) -> Iterator[Run]:
+def _runs(program: Program, name: str, times: int, names: str) -> Iterator[Run]:
     body = program.parts[name]
-    yield Run(body, times, path)
+    yield Run(body, times, names)
     for one in body.values():
-        for inner, trips in _inside(program, one):
-            yield from _runs(program, inner, times * trips, f"{path}/{one.name}")
+        for inner, repeats in _inside(program, one):
+            yield from _runs(program, inner, times * repeats, op_name(one) or names)
 
 
 def _inside(program: Program, one: Instruction) -> list[tuple[str, int]]:

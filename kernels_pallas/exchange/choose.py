@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 from kernels_pallas.exchange.api import Exchange
 from kernels_pallas.exchange.traffic import State, Traffic, levels, traffic
-from kernels_pallas.hardware import CHIPS, HOP, Hardware, closes, guess_torus
+from kernels_pallas.hardware import CHIPS, HOP, Hardware, distance, guess_torus, hops, links
 
 MIB = 2**20
 FULL_FLOAT32 = 6  # passes of a product in full float32
@@ -119,12 +119,12 @@ def _seconds(
     if how.method in ("all_gather", "hierarchical"):
         one = sent.total / sum(n - 1 for n in levels(how, ranks))  # a state each way
         return memory + sum(
-            2 * hops * HOP + one * load / chip.link
-            for hops, load in _gathers(how, chip, torus, whole)
+            2 * far * HOP + one * load / chip.link
+            for far, load in _gathers(how, chip, torus, whole)
         )
     each = sent.total / sent.steps
     return memory + sum(
-        2 * (hops * HOP + each * hops / chip.link) for hops in _permutations(how, ranks, chip, torus)
+        2 * far * (HOP + each / chip.link) for far in _permutations(how, ranks, chip, torus)
     )
 
 
@@ -134,11 +134,11 @@ def _gathers(
     """Hops of each level, and states through its busiest link."""
     if how.method == "hierarchical":
         for size in torus:
-            yield _hops(chip, size), (size - 1) / _links(chip, size)
+            yield hops(chip, size), (size - 1) / links(chip, size)
         return
     twice = 2 if whole and becomes_all_reduce(chip, math.prod(torus), torus) else 1
-    links = sum(_links(chip, size) for size in torus)
-    yield sum(_hops(chip, size) for size in torus), twice * (math.prod(torus) - 1) / links
+    lanes = sum(links(chip, size) for size in torus)
+    yield sum(hops(chip, size) for size in torus), twice * (math.prod(torus) - 1) / lanes
 
 
 def _permutations(
@@ -148,33 +148,16 @@ def _permutations(
     if how.method == "ring":
         yield from (1 for _ in range(ranks - 1))
         return
-    yield _distance(1, chip, torus)
-    distance = 1
-    while distance < ranks - 1:
-        yield _distance(distance, chip, torus)
-        distance *= 2
-
-
-def _distance(places: int, chip: Hardware, torus: tuple[int, ...]) -> int:
-    """Links between devices that are so many places apart in the order of ranks."""
-    hops = 0
-    for size in reversed(torus):
-        places, step = divmod(places, size)
-        hops += min(step, size - step) if closes(chip, size) else step
-    return max(1, hops)
+    yield distance(1, chip, torus)
+    places = 1
+    while places < ranks - 1:
+        yield distance(places, chip, torus)
+        places *= 2
 
 
 def becomes_all_reduce(chip: Hardware, ranks: int, torus: tuple[int, ...]) -> bool:
     """Whether the compiler makes an all-reduce of a gather over all devices of the slice."""
     return chip.name == "v5p" and len(torus) == chip.dimensions and ranks >= 64
-
-
-def _links(chip: Hardware, size: int) -> int:
-    return 2 if closes(chip, size) else 1
-
-
-def _hops(chip: Hardware, size: int) -> int:
-    return size // 2 if closes(chip, size) else size - 1
 
 
 def _reason(best: Estimate, second: Estimate, ranks: int, chip: Hardware, whole: bool) -> str:
