@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 HELP = "compile the train step for a TPU slice, without one: memory, collectives, predicted time"
 EXAMPLE = "jaxlin compile hybrid_1b3 --topology v5p:8x8x8 mesh.fsdp=8"
+QUIET = {
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-8",
+    "TPU_STDERR_LOG_LEVEL": "3",
+}
 MIB = 2**20
 SHOWN = 16  # rows of collectives on a terminal; the file has all
 
@@ -50,11 +55,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _prepare() -> None:
-    """The compiler's library looks for a TPU, and says at length that there is none."""
+    """Before the compiler's library is loaded: it would look for a TPU, and say at length that
+    there is none."""
     import os
 
-    quiet = {"TPU_STDERR_LOG_LEVEL": "3", "TPU_MIN_LOG_LEVEL": "3", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    os.environ.update(quiet | {"JAX_PLATFORMS": "cpu"})
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     from kernels_pallas.static import ENVIRONMENT
 
     os.environ.update(ENVIRONMENT)
@@ -156,7 +163,8 @@ def _work(found: Forecast) -> list[list[str]]:
     if p is None or done is None:
         return []
     return [
-        ["FLOPs", f"{(found.flops or 0) / 1e12:,.2f} T (in kernels {found.kernel_flops / 1e12:,.2f})"],
+        ["FLOPs", f"{(found.flops or 0) / 1e12:,.2f} T"],
+        ["of these in kernels", f"{found.kernel_flops / 1e12:,.2f} T"],
         ["to and from HBM", f"{done.hbm / 1e9:,.2f} GB"],
         ["step, at least", f"{p.step * 1e3:,.1f} ms"],
         ["MFU, at most", f"{100 * p.mfu:.1f} % (with recomputation {100 * p.hfu:.1f} %)"],

@@ -40,7 +40,7 @@ class Collective(NamedTuple):
 
 
 def census(program: Program, mesh: Mapping[str, int]) -> list[Collective]:
-    """The collectives of a compiled step in order of the schedule."""
+    """The collectives of a compiled step: those of the entry, then those of each loop."""
     found = []
     for run in runs(program):
         order = list(run.body.values())

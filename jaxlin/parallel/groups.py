@@ -34,7 +34,9 @@ def group(attributes: str, mesh: Mapping[str, int]) -> Group:
     if match := re.search(r"replica_groups=(\[[\d,]+\]<=\[[\d,]+\](?:T\([\d,]+\))?)", attributes):
         groups = iota(match[1])
         return Group("+".join(_varying(groups, mesh)), len(groups[0]))
-    return Group("+".join(name for name, size in mesh.items() if size > 1), math.prod(mesh.values()))
+    return Group(
+        "+".join(name for name, size in mesh.items() if size > 1), math.prod(mesh.values())
+    )
 
 
 def _of_axes(sizes: str, used: str, mesh: Mapping[str, int]) -> Group:
@@ -56,9 +58,9 @@ def _of_axes(sizes: str, used: str, mesh: Mapping[str, int]) -> Group:
 
 def iota(text: str) -> list[tuple[int, ...]]:
     """The groups of '[4,2]<=[2,4]T(1,0)'."""
-    shape, whole, order = re.fullmatch(  # type: ignore[union-attr]
-        r"\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?", text
-    ).groups()
+    match = re.fullmatch(r"\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?", text)
+    assert match, text
+    shape, whole, order = match.groups()
     sizes = [int(n) for n in whole.split(",")]
     ids = np.arange(math.prod(sizes)).reshape(sizes)
     if order:

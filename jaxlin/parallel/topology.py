@@ -69,9 +69,8 @@ def _unknown(text: str, generation: str, chips: Mapping[str, Hardware]) -> str:
     mean = f"; did you mean {close[0]}?" if close else "."
     names = [generation] if generation in KNOWN else list(KNOWN)
     shapes = "; ".join(listed(name) for name in names)
-    return (
-        f"--topology: {text!r} is no known slice{mean} Known, with their devices: {shapes}"
-        + ("" if len(names) > 1 else f"; other generations: {', '.join(KNOWN)}")
+    return f"--topology: {text!r} is no known slice{mean} Known, with their devices: {shapes}" + (
+        "" if len(names) > 1 else f"; other generations: {', '.join(KNOWN)}"
     )
 
 

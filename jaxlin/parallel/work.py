@@ -39,13 +39,11 @@ def work(program: Program) -> Work:
     return Work(flops, hbm, estimated)
 
 
-def _flops(
-    one: Instruction, body: Body, parts: Mapping[str, Body], inside: dict[str, int]
-) -> int:
+def _flops(one: Instruction, body: Body, parts: Mapping[str, Body], inside: dict[str, int]) -> int:
     """FLOPs of an instruction, and of the fused computation that it calls."""
     if one.opcode in ("dot", "convolution"):
         return product_flops(one, body)
-    if one.opcode != "fusion" or one.calls not in parts:
+    if one.opcode != "fusion" or one.calls is None or one.calls not in parts:
         return 0
     if one.calls not in inside:
         called = parts[one.calls]
@@ -56,8 +54,8 @@ def _flops(
 def product_flops(one: Instruction, body: Body) -> int:
     """2 * elements of the result * terms of each.
 
-    Products of batches are written as convolutions whose window meets one element of the batch; only
-    taps that meet an element count.
+    Products of batches are written as convolutions whose window meets one element of the batch:
+    only taps that meet an element count.
     """
     result = pieces(one.shape)[0]
     left, right = (_piece(body, name) for name in one.operands[:2])
@@ -74,9 +72,7 @@ def product_flops(one: Instruction, body: Body) -> int:
     taps = 1
     for label in spatial:
         taps *= _taps(one.rest, int(label), labels, left, right, result)
-    others = result.elements // math.prod(
-        result.sizes[labels[3].index(label)] for label in spatial
-    )
+    others = result.elements // math.prod(result.sizes[labels[3].index(label)] for label in spatial)
     return 2 * others * features * taps
 
 

@@ -76,7 +76,7 @@ def forecast(ahead: Ahead, where: Slice) -> Forecast:
     )
     if ahead.compiled is None:
         return found
-    program = parse(ahead.compiled.as_text())
+    program = parse(ahead.compiled.as_text() or "")
     done, collectives = work(program), census(program, mesh)
     useful = 6 * multiplying * found.tokens / where.devices
     prediction = predict(

@@ -66,7 +66,7 @@ def _faster(found: Forecast, cfg: RunConfig, where: Slice) -> str:
         )
     if p.bound == "HBM":
         return (
-            "More tokens a device read the same weights: raise batch or context where memory allows."
+            "More tokens a device read the same weights: raise batch or context if memory allows."
         )
     if cfg.model.remat != "none" and found.memory.peak < found.memory.hbm / 2:
         return "Half of the memory is free: model.remat=none computes nothing twice."

@@ -2,15 +2,14 @@
 
 Predicted seconds of one layer, forward and backward, are the sum over its steps of
 
-    hops * HOP + bytes through the busiest link / link bandwidth + 2 * bytes received / HBM bandwidth
+    hops * HOP + bytes through the busiest link / link bandwidth + 2 * bytes / HBM bandwidth
 
-(the last: what arrives is written, and read to be put together), and where transitions are matrices
-the products of what arrives, in full float32: six bfloat16 passes. How many links carry a gather
-depends on the torus: a group that is a dimension of it whose ends are joined uses two, one that
-spans n dimensions 2 n; ends that are not joined halve that. Groups of every s-th device of a
-dimension share its links: s times the bytes. A permutation over d places crosses d links, and all
-devices send at once, so that each link carries d messages (the shorter way round where ends are
-joined), and only one way.
+(the last: what arrives is written, and read to be put together), and where transitions are
+matrices the products of what arrives, in full float32: six bfloat16 passes. How many links carry
+a gather depends on the torus: a group that is a dimension of it whose ends are joined uses two, one
+that spans n dimensions 2 n; ends that are not joined halve that. A permutation over d places
+crosses d links, and all devices send at once, so that each link carries d messages (the shorter way
+round where ends are joined), and only one way.
 
 What compilers do beside that (compiled programs show it): v5p makes an all-reduce of a gather that
 spans the whole torus: twice the bytes.
