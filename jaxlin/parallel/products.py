@@ -88,77 +88,79 @@ def kernel_flops(eqn: Any) -> int:
     """Matrix products of a kernel over its grid; a branch counts in the steps that take it."""
     grid = tuple(int(n) for n in eqn.params["grid_mapping"].grid)
     steps = np.indices(grid, np.int64).reshape(len(grid), -1) if grid else np.zeros((0, 1), int)
-    taken = np.ones(steps.shape[1])
-    return round(_kernel(eqn.params["jaxpr"], {}, taken, steps, grid))
+    place = Place(steps, grid)
+    return round(_kernel(eqn.params["jaxpr"], (), np.ones(steps.shape[1]), place)[0])
 
 
-def _kernel(jaxpr: Any, known: Mapping[Any, Any], taken: Any, steps: Any, grid: Any) -> float:
-    """FLOPs over the grid steps; `taken`: how often each of them runs this jaxpr.
+class Place(NamedTuple):
+    """All steps of a grid, [axes, steps], and its sizes."""
 
-    Scalars that follow from the place in the grid are computed for all steps at once; what branches
-    on anything else counts its larger branch.
+    steps: Any
+    grid: tuple[int, ...]
+
+
+def _kernel(jaxpr: Any, inputs: Any, taken: Any, place: Place) -> tuple[float, list[Any]]:
+    """FLOPs over the grid steps, and the results that follow from the place in the grid.
+
+    taken: how often each step runs this jaxpr. Scalars that follow from the place are computed for
+    all steps at once; None stands for others. What branches on those counts its larger branch.
     """
     jaxpr = getattr(jaxpr, "jaxpr", jaxpr)
-    values, total = dict(known), 0.0
+    values: dict[Any, Any] = dict(zip(jaxpr.invars, inputs, strict=False))
+    total = 0.0
     for eqn in jaxpr.eqns:
-        name = eqn.primitive.name
-        if name == "dot_general":
-            total += dot_flops(eqn) * taken.sum()
-        elif name == "program_id":
-            values[eqn.outvars[0]] = steps[eqn.params["axis"]]
-        elif name == "num_programs":
-            values[eqn.outvars[0]] = np.full(steps.shape[1], grid[eqn.params["axis"]])
-        elif name == "cond":
-            total += _branches(eqn, values, taken, steps, grid)
-        else:
-            inner = list(inner_jaxprs(eqn))
-            more = eqn.params["length"] if name == "scan" else 1
-            for each in inner:
-                passed = _passed(eqn, each, values) if name not in ("scan", "while") else {}
-                total += _kernel(each, passed, taken * more, steps, grid)
-            if not inner:
-                _compute(eqn, values)
-    return total
+        arguments = [_value(var, values) for var in eqn.invars]
+        flops, results = _equation(eqn, arguments, taken, place)
+        total += flops
+        values.update(zip(eqn.outvars, results, strict=False))
+    return total, [_value(var, values) for var in jaxpr.outvars]
 
 
-def _branches(eqn: Any, values: Mapping[Any, Any], taken: Any, steps: Any, grid: Any) -> float:
-    index = _value(eqn.invars[0], values)
+def _equation(eqn: Any, arguments: Any, taken: Any, place: Place) -> tuple[float, list[Any]]:
+    name = eqn.primitive.name
+    if name == "dot_general":
+        return dot_flops(eqn) * taken.sum(), []
+    if name == "program_id":
+        return 0.0, [place.steps[eqn.params["axis"]]]
+    if name == "num_programs":
+        return 0.0, [np.full(place.steps.shape[1], place.grid[eqn.params["axis"]])]
+    if name == "cond":
+        return _branches(eqn, arguments, taken, place), []
+    if name in ("scan", "while"):
+        more = eqn.params.get("length", 1)
+        return sum(_kernel(each, (), taken * more, place)[0] for each in inner_jaxprs(eqn)), []
+    inner = list(inner_jaxprs(eqn))
+    if inner:
+        return _kernel(inner[0], arguments, taken, place)
+    return 0.0, _computed(eqn, arguments)
+
+
+def _branches(eqn: Any, arguments: Any, taken: Any, place: Place) -> float:
+    index, *passed = arguments
     counts = []
     for i, branch in enumerate(eqn.params["branches"]):
-        inner = dict(zip(branch.jaxpr.invars, map(lambda v: _value(v, values), eqn.invars[1:]),
-                         strict=False))  # fmt: skip
-        inner = {var: value for var, value in inner.items() if value is not None}
-        here = taken if index is None else taken * (np.clip(index, 0, None).astype(int) == i)
-        counts.append(_kernel(branch, inner, here, steps, grid))
+        here = taken if index is None else taken * (np.asarray(index).astype(int) == i)
+        counts.append(_kernel(branch, passed, here, place)[0])
     return max(counts) if index is None else sum(counts)
-
-
-def _passed(eqn: Any, inner: Any, values: Mapping[Any, Any]) -> dict[Any, Any]:
-    found = zip(inner.invars, (_value(v, values) for v in eqn.invars), strict=False)
-    return {var: value for var, value in found if value is not None}
 
 
 def _value(var: Any, values: Mapping[Any, Any]) -> Any:
     """Of a literal or a known scalar; None where it is not known."""
-    return getattr(var, "val", None) if hasattr(var, "val") else values.get(var)
+    return var.val if hasattr(var, "val") else values.get(var)
 
 
-def _compute(eqn: Any, values: dict[Any, Any]) -> None:
-    """Adds the results of an equation on known scalars to `values`."""
-    if len(eqn.outvars) != 1 or getattr(eqn.outvars[0].aval, "shape", None) != ():
-        return
-    inputs = [_value(v, values) for v in eqn.invars]
-    if not inputs or any(value is None for value in inputs):
-        return
+def _computed(eqn: Any, arguments: list[Any]) -> list[Any]:
+    """The result of an equation on known scalars."""
     rule = SCALARS.get(eqn.primitive.name)
-    if rule is not None:
-        values[eqn.outvars[0]] = rule(*inputs)
+    scalar = getattr(eqn.outvars[0].aval, "shape", None) == () if eqn.outvars else False
+    known = arguments and all(value is not None for value in arguments)
+    return [rule(*arguments)] if rule and scalar and known else []
 
 
 SCALARS = {
-    "add": np.add, "sub": np.subtract, "mul": np.multiply, "rem": np.remainder,
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "rem": np.fmod, "sign": np.sign,
     "div": np.floor_divide, "max": np.maximum, "min": np.minimum, "eq": np.equal,
     "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater,
     "ge": np.greater_equal, "and": np.logical_and, "or": np.logical_or, "not": np.logical_not,
-    "convert_element_type": lambda x: x,
+    "convert_element_type": lambda x: x, "select_n": lambda which, a, b: np.where(which, b, a),
 }  # fmt: skip
