@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from jaxlin.config.exchange import Exchange
 from jaxlin.config.guard import Guard
 from jaxlin.config.kinds import AnyAdapter, AnyOptimizer, AnySchedule, AnySource
 from jaxlin.config.model import LM, Loss
@@ -24,6 +25,7 @@ FORMAT_VERSION = 1
 
 BATCH_AXES = ("data", "fsdp")  # of the mesh: what a batch is split over
 HEAD_AXES = ("tensor",)  # what heads are split over
+TIME_AXES = ("seq",)  # what a sequence is split over, in contiguous slices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,7 @@ class Mesh:
     fsdp: PositiveInt = 1
     tensor: PositiveInt = 1
     seq: PositiveInt = 1
+    exchange: Exchange = field(default_factory=Exchange)  # along seq
     allow_unused_devices: bool = False
 
 

@@ -28,10 +28,13 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jaxlin.config.exchange import Exchange
 from jaxlin.config.registry import mixers
 from jaxlin.config.run import BATCH_AXES, HEAD_AXES
 from jaxlin.nn import Linear, ShortConv
+from jaxlin.nn.slices import time_axes
 from kernels_pallas import per_device
+from kernels_pallas.exchange import Exchange as Travel
 
 
 class Mixer(nn.Module):
@@ -42,6 +45,7 @@ class Mixer(nn.Module):
     dtype: Any = jnp.float32
     std: float = 0.02  # of the initial weights
     out_std: float = 0.02  # of the output projection's
+    exchange: Exchange = Exchange()  # along a split sequence
 
     def linear(self, name: str, features: int, axis: str = "heads", **kwargs: Any) -> Linear:
         """A projection from the model width at the site `name`."""
@@ -53,10 +57,11 @@ class Mixer(nn.Module):
         y = y.reshape(*y.shape[:2], -1)
         return Linear(self.width, ("heads", "embed"), self.dtype, std=self.out_std, name="o")(y)
 
-
-def on_mesh(op: Callable[..., tuple[Array, Array]]) -> Callable[..., tuple[Array, Array]]:
-    """An op of kernels_pallas that runs on each device's part of batch and heads."""
-    return per_device(op, batch=BATCH_AXES, heads=HEAD_AXES)
+    def on_mesh(self, op: Callable[..., tuple[Array, Array]], t: int) -> Callable[..., Any]:
+        """An op of kernels_pallas that runs on each device's part of batch, heads and time."""
+        wire = None if self.exchange.wire == "float32" else self.exchange.wire
+        how = Travel(self.exchange.method, self.exchange.factors, wire)
+        return per_device(op, batch=BATCH_AXES, heads=HEAD_AXES, time=time_axes(t), how=how)
 
 
 def build(config: Any, width: int, **settings: Any) -> Mixer:

@@ -22,7 +22,6 @@ from jaxlin.mixers.base import (
     continued_state,
     convolve,
     last_segments,
-    on_mesh,
     recurrent_cache,
 )
 from jaxlin.nn import RMSNorm, l2_norm, param, show
@@ -79,7 +78,7 @@ class GatedDeltaNet(Mixer):
         wide = jnp.promote_types(self.dtype, jnp.float32)
         beta = jax.nn.sigmoid(self.linear("beta", value_heads, dtype=wide)(x))
         beta = show(self, "write_strength", 2 * beta if c.allow_neg_eigval else beta)
-        y, state = on_mesh(delta_rule)(
+        y, state = self.on_mesh(delta_rule, x.shape[1])(
             q,
             k,
             split["v"],

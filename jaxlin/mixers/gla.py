@@ -21,7 +21,6 @@ from jaxlin.mixers.base import (
     continued_state,
     convolve,
     last_segments,
-    on_mesh,
     recurrent_cache,
 )
 from jaxlin.nn import FEATURE_MAPS, Linear, RMSNorm, show
@@ -75,7 +74,7 @@ class GLA(Mixer):
             decay = decay if decay.ndim == 1 else jnp.repeat(decay, shared, axis=2)
             show(self, "log_decay", decay)
         state = continued_state(cache, segment_ids)
-        y, state = on_mesh(linear_attention)(
+        y, state = self.on_mesh(linear_attention, x.shape[1])(
             q, k, v, decay, initial_state=state, segment_ids=segment_ids
         )
         show(self, "final_state", state)

@@ -5,6 +5,7 @@ o_t = sum_{s <= t} softmax_s(q_t k_s / sqrt(k)) v_s   over tokens s of t's docum
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -15,6 +16,8 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxlin.config.mixers.softmax import Softmax as Config
 from jaxlin.mixers.base import Mixer
 from jaxlin.nn import RMSNorm, positions_in, rotate
+from jaxlin.nn.slices import on_slices, time_axes
+from kernels_pallas.exchange import softmax_attention_across
 
 
 class KVCache(NamedTuple):
@@ -108,6 +111,9 @@ class Softmax(Mixer):
         return q, k, v
 
     def _attend_all(self, q: Array, k: Array, v: Array, segment_ids: Array | None) -> Array:
+        axes = time_axes(q.shape[1])
+        if axes:
+            return self._attend_across(axes, q, k, v, segment_ids)
         window = None if self.config.window is None else (self.config.window - 1, 0)
         mask = None
         if segment_ids is not None:
@@ -115,6 +121,19 @@ class Softmax(Mixer):
         return jax.nn.dot_product_attention(
             q, k, v, mask=mask, is_causal=True, local_window_size=window
         )
+
+    def _attend_across(
+        self, axes: tuple[str, ...], q: Array, k: Array, v: Array, segment_ids: Array | None
+    ) -> Array:
+        """The same over a sequence that devices hold slices of."""
+        attend = functools.partial(
+            softmax_attention_across,
+            axis=axes,
+            method=self.exchange.softmax,
+            window=self.config.window,
+        )
+        heads = {"q": ("bthk", q), "k": ("bthk", k), "v": ("bthk", v)}
+        return on_slices(attend, heads | {"segment_ids": ("bt", segment_ids)}, "bthk")
 
     def _continue(
         self,

@@ -11,9 +11,11 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Int
 
+from jaxlin.config.exchange import Exchange
 from jaxlin.config.model import LM
 from jaxlin.mixers import build
 from jaxlin.nn import RMSNorm, SwiGLU, tap
+from kernels_pallas.exchange import RESIDUALS, SOFTMAX_RESIDUALS
 
 REMAT = {
     "full": jax.checkpoint_policies.nothing_saveable,
@@ -31,6 +33,7 @@ class Block(nn.Module):
 
     model: LM
     mixer: Any
+    exchange: Exchange
 
     @nn.compact
     def __call__(
@@ -44,7 +47,9 @@ class Block(nn.Module):
         depth = math.sqrt(2 * c.layers) if c.rescale_residual else 1.0
         stds: Any = {"std": c.init_std, "out_std": c.init_std / depth}
         dtype = jnp.dtype(c.dtype)
-        mixer = build(self.mixer, c.width, dtype=dtype, name="mixer", **stds)
+        mixer = build(
+            self.mixer, c.width, dtype=dtype, exchange=self.exchange, name="mixer", **stds
+        )
         ffn = SwiGLU(c.ffn.width(c.width), dtype, name="ffn", **stds)
 
         h = tap(self, "mixer_in", self._before("mixer", x))
@@ -72,7 +77,7 @@ class Unit(nn.Module):
 
     model: LM
     mixers: tuple[Any, ...]
-
+    exchange: Exchange
     prevent_cse: bool = False
 
     @nn.compact
@@ -85,16 +90,20 @@ class Unit(nn.Module):
     ) -> tuple[Float[Array, "b t d"], tuple[Any, ...]]:
         block, after = Block, []
         if self.model.remat != "none":
-            policy = REMAT[self.model.remat]
+            # What has travelled between devices is kept: it would travel again.
+            policy = jax.checkpoint_policies.save_from_both_policies(
+                REMAT[self.model.remat],
+                jax.checkpoint_policies.save_only_these_names(*RESIDUALS, *SOFTMAX_RESIDUALS),
+            )
             block = nn.remat(Block, policy=policy, prevent_cse=self.prevent_cse)
         for i, mixer in enumerate(self.mixers):
-            layer = block(self.model, mixer, name=f"layer_{i}")
+            layer = block(self.model, mixer, self.exchange, name=f"layer_{i}")
             x, cache = layer(x, caches[i], segment_ids, positions)
             after.append(cache)
         return x, tuple(after)
 
 
-def stack(model: LM, mixers: tuple[Any, ...], repeats: int) -> nn.Module:
+def stack(model: LM, mixers: tuple[Any, ...], repeats: int, exchange: Exchange) -> nn.Module:
     """`repeats` units with stacked parameters, run by one scan: traced once whatever the depth."""
     in_axes: Any = (0, nn.broadcast, nn.broadcast)
     scanned = nn.scan(
@@ -106,4 +115,4 @@ def stack(model: LM, mixers: tuple[Any, ...], repeats: int) -> nn.Module:
         metadata_params={nn.PARTITION_NAME: "layers"},
     )
     # A scan of one step is inlined, and what remat computes twice would be merged again.
-    return scanned(model, mixers, prevent_cse=repeats == 1)
+    return scanned(model, mixers, exchange, prevent_cse=repeats == 1)

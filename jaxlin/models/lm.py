@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxlin.config.errors import ConfigError
+from jaxlin.config.exchange import Exchange
 from jaxlin.config.model import LM
 from jaxlin.config.pattern import resolve, segments
 from jaxlin.mixers import init_cache as init_mixer_cache
@@ -18,6 +19,8 @@ from jaxlin.models.block import stack
 from jaxlin.models.cross_entropy import chunked_cross_entropy
 from jaxlin.nn import Embedding, Linear, RMSNorm, positions_in, show, site_adapters, tap
 from jaxlin.nn.linear import Product
+
+DEFAULT = Exchange()
 
 
 class Cache(NamedTuple):
@@ -35,6 +38,7 @@ class LanguageModel(nn.Module):
     """
 
     config: LM
+    exchange: Exchange = DEFAULT  # along a sequence that is split over devices
 
     def setup(self) -> None:
         c = self.config
@@ -43,7 +47,7 @@ class LanguageModel(nn.Module):
         dtype = jnp.dtype(c.dtype)
         self.embed = Embedding(c.vocab, c.width, dtype, c.init_std)
         parts = segments(resolve(c))
-        self.blocks = [stack(c, part.unit, part.repeats) for part in parts]
+        self.blocks = [stack(c, part.unit, part.repeats, self.exchange) for part in parts]
         self.final_norm = RMSNorm(c.norm_eps)
         if not c.tied:
             self.unembed = Linear(c.vocab, ("embed", "vocab"), dtype, std=c.init_std)
@@ -97,9 +101,9 @@ class LanguageModel(nn.Module):
         return lambda hidden: reduce(lambda h, adapter: adapter(h), adapters, product(hidden))
 
 
-def build(config: LM) -> LanguageModel:
+def build(config: LM, exchange: Exchange = DEFAULT) -> LanguageModel:
     """The module of a model config. `config.vocab` must be set."""
-    return LanguageModel(config)
+    return LanguageModel(config, exchange)
 
 
 def init_cache(config: LM, batch: int, length: int) -> Cache:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxlin.nn.param import param
+from jaxlin.nn.slices import on_slices, time_axes
+from kernels_pallas.exchange import Line, halo
 
 
 def short_conv(
@@ -33,6 +37,25 @@ def short_conv(
             tap = jnp.where(same[..., None], tap, 0)
         y = y + tap * kernel[j].astype(y.dtype)
     return y.astype(x.dtype)
+
+
+def _on_slice(
+    axes: tuple[str, ...],
+    x: Float[Array, "b t d"],
+    kernel: Float[Array, "w d"],
+    segment_ids: Int[Array, "b t"] | None = None,
+    tail: Float[Array, "b w-1 d"] | None = None,
+    tail_segments: Int[Array, "b s"] | None = None,
+) -> Float[Array, "b t d"]:
+    """`short_conv` of one device's slice, after the tail of the device before."""
+    before, first = kernel.shape[0] - 1, Line.along(axes).rank() == 0
+    reached = halo(x, axes, before)
+    if tail is not None:
+        reached = jnp.where(first, tail, reached)
+    ids = _document_ids(segment_ids, tail_segments, kernel.shape[0])
+    if segment_ids is not None and ids is not None:
+        ids = jnp.where(first, ids[:, :before], halo(segment_ids, axes, before))
+    return short_conv(x, kernel, segment_ids, reached, ids)
 
 
 def _document_ids(
@@ -63,4 +86,14 @@ class ShortConv(nn.Module):
     ) -> Float[Array, "b t d"]:
         init, shape = nn.initializers.normal(self.std), (self.width, x.shape[-1])
         kernel = param(self, "kernel", init, ("conv", self.axis), shape)
-        return short_conv(x, kernel, segment_ids, tail, tail_segments)
+        axes = time_axes(x.shape[1])
+        if not axes:
+            return short_conv(x, kernel, segment_ids, tail, tail_segments)
+        given = {
+            "x": ("btd", x),
+            "kernel": ("wd", kernel),
+            "segment_ids": ("bt", segment_ids),
+            "tail": ("bwd", tail),
+            "tail_segments": ("bs", tail_segments),
+        }
+        return on_slices(functools.partial(_on_slice, axes), given, "btd")

@@ -46,7 +46,7 @@ def make_plan(cfg: RunConfig, mesh: Mapping[str, int], model: nn.Module | None =
 
     Raises ConfigError for a parameter that the mesh does not divide, or a pattern without a match.
     """
-    model = lm.build(cfg.model) if model is None else model
+    model = lm.build(cfg.model, cfg.mesh.exchange) if model is None else model
     boxed = jax.eval_shape(lambda: _init(model, cfg.seed))
     axes = {"params": logical_axes(boxed)}
     params = nn.meta.unbox(boxed)

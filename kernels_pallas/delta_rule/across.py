@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from kernels_pallas.delta_rule.api import delta_rule
 from kernels_pallas.delta_rule.summary import delta_rule_summary
-from kernels_pallas.exchange.api import LASP2, Exchange
+from kernels_pallas.exchange.api import BEST, Exchange
 from kernels_pallas.exchange.entering import continues, entering, last_state
 from kernels_pallas.exchange.line import Axis
 
@@ -25,7 +25,7 @@ def delta_rule_across(
     log_decay: Float[Array, "..."] | None = None,
     *,
     axis: Axis,
-    how: Exchange = LASP2,
+    how: Exchange = BEST,
     initial_state: Float[Array, "b h k v"] | None = None,
     segment_ids: Int[Array, "b t"] | None = None,
     **options: Any,

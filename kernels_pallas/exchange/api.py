@@ -24,23 +24,27 @@ from kernels_pallas.vary import vary_alike
 RESIDUALS = ("exchange_state", "exchange_transition")
 
 
+AUTO = "auto"
+
+
 class Exchange(NamedTuple):
     """How states travel.
 
-    method: "all_gather" (LASP-2: one collective of ranks - 1 states), "hierarchical" (one for each
-        of `factors`), "log_step" (permutations of one state over doubling distances), "ring"
-        (LASP-1: ranks - 1 of them, one after the other), "psum" (the sum of all states, of
-        bidirectional attention) or "off" (nothing travels: the control of experiments).
+    method: "auto" (chosen from bytes, devices and chip), "all_gather" (LASP-2: one collective of
+        ranks - 1 states), "hierarchical" (one for each of `factors`), "log_step" (permutations of
+        one state over doubling distances), "ring" (LASP-1: ranks - 1 of them, one after the
+        other), "psum" (the sum of all states, of bidirectional attention) or "off" (nothing
+        travels: the control of experiments).
     factors: of the number of devices, the fastest varying first; None: two of about equal size.
     wire: "bfloat16", or None: as computed. Dense transitions and their states are never rounded.
     """
 
-    method: str = "all_gather"
+    method: str = AUTO
     factors: tuple[int, ...] | None = None
     wire: str | None = None
 
 
-LASP2 = Exchange()
+BEST = Exchange()
 
 
 class _Plan(NamedTuple):
@@ -52,7 +56,7 @@ class _Plan(NamedTuple):
     wire: Wire
 
 
-def exchange(summary: Summary, axis: Axis, how: Exchange = LASP2) -> Float[Array, "..."]:
+def exchange(summary: Summary, axis: Axis, how: Exchange = BEST) -> Float[Array, "..."]:
     """The state that enters each device's slice, from what every slice does to a state.
 
         S_in[r] = E[r-1] + M[r-1] S_in[r-1],  S_in[0] = 0        (psum: sum of all E)
@@ -69,7 +73,7 @@ def exchange(summary: Summary, axis: Axis, how: Exchange = LASP2) -> Float[Array
 
     Raises:
         ValueError: an unknown method or wire format, factors that do not make the number of
-            devices, a rounded wire for matrices, a psum of decaying states.
+            devices, a psum of decaying states.
 
     Source: Sun et al. 2025, arXiv 2502.07563, sections 3 and 4; the adjoint is that of a scan.
     """
@@ -84,8 +88,9 @@ def two_factors(ranks: int) -> tuple[int, ...]:
 
 
 def _plan(how: Exchange, summary: Summary, line: Line) -> _Plan:
-    if how.method not in METHODS:
-        raise ValueError(f"exchange: method is {how.method!r}; wanted one of {', '.join(METHODS)}")
+    if how.method not in (AUTO, *METHODS):
+        allowed = ", ".join((AUTO, *METHODS))
+        raise ValueError(f"exchange: method is {how.method!r}; wanted one of {allowed}")
     if how.wire not in (None, "bfloat16"):
         raise ValueError(f"exchange: wire is {how.wire!r}; wanted None or 'bfloat16'")
     m, e = summary
@@ -94,14 +99,19 @@ def _plan(how: Exchange, summary: Summary, line: Line) -> _Plan:
             f"exchange: a psum adds states that do not decay, found transitions {m.shape}; "
             "use all_gather, hierarchical, log_step or ring"
         )
-    if m is not None and is_dense(summary) and how.wire is not None:
-        raise ValueError(
-            "exchange: transitions are matrices, whose products lose too much in bfloat16; "
-            "use wire=None"
-        )
+    how = chosen(how, line.size)
     factors = _factors(how, line.size)
     shared = m is None or (m.ndim == 1 and e.ndim > 2)
-    return _Plan(how.method, line, factors, Wire(how.wire, not shared))
+    # Products of matrices lose too much in bfloat16.
+    dtype = None if m is not None and is_dense(summary) else how.wire
+    return _Plan(how.method, line, factors, Wire(dtype, not shared))
+
+
+def chosen(how: Exchange, ranks: int) -> Exchange:
+    """The same with a method."""
+    if how.method != AUTO:
+        return how
+    return how._replace(method="all_gather" if ranks <= 16 else "hierarchical")
 
 
 def _factors(how: Exchange, ranks: int) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from kernels_pallas.exchange.api import Exchange, exchange
 from kernels_pallas.exchange.halo import halo
 from kernels_pallas.exchange.line import Axis, Line
-from kernels_pallas.monoid import Summary, apply
+from kernels_pallas.monoid import Summary, act
 from kernels_pallas.vary import vary_alike
 
 
@@ -43,11 +43,17 @@ def entering(
         state = exchange(Summary(m, e), axis, how)
     else:
         first = Line.along(axis).rank() == 0
-        known = Summary(jnp.ones((1, 1), e.dtype) if m is None else m, e)
-        known = known._replace(transition=known.transition[None]) if _shared(known) else known
-        e = jnp.where(first, apply(known, initial_state), e)
+        e = jnp.where(first, leaving(Summary(m, e), initial_state), e)
         state = jnp.where(first, initial_state, exchange(Summary(m, e), axis, how))
     return state if same is None else _where_rows(same, state)
+
+
+def leaving(summary: Summary, state: Float[Array, "..."]) -> Float[Array, "..."]:
+    """M S + E, also for the transitions of `exchange` that are the same on all devices."""
+    m, e = summary
+    if m is None:
+        return state + e
+    return act(m[None] if m.ndim == 1 and e.ndim > 2 else m, state) + e
 
 
 def last_state(state: Float[Array, "..."], axis: Axis) -> Float[Array, "..."]:
@@ -59,7 +65,3 @@ def last_state(state: Float[Array, "..."], axis: Axis) -> Float[Array, "..."]:
 
 def _where_rows(rows: Bool[Array, " b"], x: Any) -> Any:
     return jnp.where(rows.reshape(-1, *(1,) * (x.ndim - 1)), x, 0)
-
-
-def _shared(summary: Summary) -> bool:
-    return summary.transition.ndim == 1 and summary.state.ndim > 2

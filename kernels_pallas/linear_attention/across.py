@@ -12,13 +12,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from kernels_pallas.exchange.api import LASP2, Exchange
-from kernels_pallas.exchange.entering import continues, entering, last_state
+from kernels_pallas.exchange.api import BEST, Exchange
+from kernels_pallas.exchange.entering import continues, entering, last_state, leaving
 from kernels_pallas.exchange.line import Axis
 from kernels_pallas.linear_attention.api import linear_attention, prepare
 from kernels_pallas.linear_attention.summary import linear_attention_summary
 from kernels_pallas.linear_attention.xla import Tokens
-from kernels_pallas.monoid import Summary, act
 from kernels_pallas.shapes import scale_of
 
 
@@ -29,7 +28,7 @@ def linear_attention_across(
     log_decay: Float[Array, "..."] | None = None,
     *,
     axis: Axis,
-    how: Exchange = LASP2,
+    how: Exchange = BEST,
     scale: float | None = None,
     initial_state: Float[Array, "b h k v"] | None = None,
     segment_ids: Int[Array, "b t"] | None = None,
@@ -53,8 +52,7 @@ def linear_attention_across(
     tokens, _ = prepare(q, k, v, log_decay, None, segment_ids)
     factor = scale_of("linear_attention", scale, q.shape[-1])
     outputs = own + _read(tokens, factor * state).astype(own.dtype)
-    after = summary.state + (state if summary.transition is None else _act(summary, state))
-    return outputs, last_state(after, axis)
+    return outputs, last_state(leaving(summary, state), axis)
 
 
 @jax.checkpoint
@@ -75,8 +73,3 @@ def _read(tokens: Tokens, state: Float[Array, "b h k v"]) -> Float[Array, "b t h
         precision="default" if short else "highest",
         preferred_element_type=state.dtype,
     )
-
-
-def _act(summary: Summary, state: Array) -> Array:
-    m = summary.transition
-    return act(m[None] if m.ndim == 1 else m, state)

@@ -10,7 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from kernels_pallas.exchange.api import LASP2, Exchange
+from kernels_pallas.exchange.api import BEST, Exchange
 from kernels_pallas.exchange.entering import continues, entering, last_state
 from kernels_pallas.exchange.line import Axis
 from kernels_pallas.linear_recurrence.api import linear_recurrence
@@ -23,7 +23,7 @@ def linear_recurrence_across(
     log_decay: Float[Array, "b t d"],
     *,
     axis: Axis,
-    how: Exchange = LASP2,
+    how: Exchange = BEST,
     initial_state: Float[Array, "b d"] | None = None,
     segment_ids: Int[Array, "b t"] | None = None,
     **options: Any,

@@ -1,0 +1,109 @@
+"""Every registered mixer over a sequence that eight devices hold; a new kind is in it by being
+registered."""
+
+from functools import cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from jaxlin.config.exchange import Exchange
+from jaxlin.mixers import build
+from tests.conformance.mixers import params
+from tests.conformance.variants import WIDTH, all_cases, default_cases
+from tests.kernels_pallas.exchange.lines import mesh_of
+
+ALL, DEFAULT = all_cases(), default_cases()
+B, T, RANKS = 2, 64, 8
+# Documents that end inside a slice, on a border, and after several slices.
+PACKED = np.stack([np.searchsorted(s, np.arange(T), side="right") for s in ((5, 16, 40), (33, 57))])
+# float32, relative to the largest entry: outputs and gradients of all inputs and parameters.
+BOUND = 1e-5
+SPLIT = P(None, "seq")
+
+
+@cache
+def outcome(config: Any, packed: bool, exchange: Exchange | None) -> Any:
+    """Output, and gradients of parameters and input, on one device or (exchange given) on eight."""
+    settings = {} if exchange is None else {"exchange": exchange}
+    module = build(config, WIDTH, std=WIDTH**-0.5, out_std=WIDTH**-0.5, **settings)
+    rng = np.random.default_rng(7)
+    x, weights = (jnp.asarray(rng.normal(size=(B, T, WIDTH)), jnp.float32) for _ in range(2))
+    ids = jnp.asarray(PACKED, jnp.int32) if packed else None
+
+    def run(p: Any, x: jax.Array, weights: jax.Array) -> Any:
+        apply = lambda p, x: module.apply(p, x, segment_ids=ids)[0]  # noqa: E731
+        y, pull = jax.vjp(apply, p, x)
+        return y, pull(weights)
+
+    if exchange is None:
+        return jax.jit(run)(params(config), x, weights)
+    mesh = mesh_of(("seq",), RANKS)
+    split = NamedSharding(mesh, SPLIT)
+    with jax.set_mesh(mesh):
+        places = (NamedSharding(mesh, P()), split, split)
+        return jax.block_until_ready(jax.jit(run, in_shardings=places)(params(config), x, weights))
+
+
+def close(found: Any, wanted: Any) -> None:
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        assert np.max(np.abs(a - b)) <= BOUND * np.max(np.abs(b))
+
+
+CASES = [
+    pytest.param(config, id=name, marks=[] if name in DEFAULT else [pytest.mark.slow])
+    for name, config in ALL.items()
+]
+
+
+@pytest.mark.parametrize("config", CASES)
+def test_equals_one_device(config: Any) -> None:
+    close(outcome(config, True, Exchange()), outcome(config, True, None))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", CASES)
+def test_equals_one_device_without_documents(config: Any) -> None:
+    close(outcome(config, False, Exchange()), outcome(config, False, None))
+
+
+def reach(config: Any, exchange: Exchange) -> jax.Array:
+    """|d y_last / d x_t| of each token, [T]."""
+    module = build(config, WIDTH, std=WIDTH**-0.5, out_std=WIDTH**-0.5, exchange=exchange)
+    x = jnp.asarray(np.random.default_rng(8).normal(size=(1, T, WIDTH)), jnp.float32)
+    last = lambda p, x: jnp.sum(module.apply(p, x)[0][:, -1] ** 2)  # noqa: E731
+    with jax.set_mesh(mesh_of(("seq",), RANKS)):
+        return jnp.abs(jax.jit(jax.grad(last, 1))(params(config), x)).sum((0, 2))
+
+
+def causal(config: Any) -> None:
+    """No output depends on a later token."""
+    module = build(config, WIDTH, std=WIDTH**-0.5, out_std=WIDTH**-0.5)
+    x = jnp.asarray(np.random.default_rng(8).normal(size=(1, T, WIDTH)), jnp.float32)
+    at = T // 2 + 3
+    with jax.set_mesh(mesh_of(("seq",), RANKS)):
+        run = jax.jit(partial(module.apply, params(config)))
+        before, after = (run(y)[0] for y in (x, x.at[:, at].add(1.0)))
+    changed = np.any(np.asarray(before != after), axis=(0, 2))
+    assert not changed[:at].any() and changed[at]
+
+
+@pytest.mark.parametrize("config", CASES)
+def test_the_last_device_sees_the_first_token(config: Any) -> None:
+    """And only its own slice where nothing travels, or the first half would prove nothing."""
+    window = getattr(config, "window", None)
+    first = 0 if window is None else T - window
+    assert reach(config, Exchange())[first] > 0
+    alone = reach(config, Exchange(method="off", softmax="off"))
+    halo = max((getattr(config, "conv", 0) or 1) - 1, 0)
+    assert not alone[: T - T // RANKS - halo].any() and alone[-1] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", CASES)
+def test_no_output_depends_on_a_later_token(config: Any) -> None:
+    causal(config)
