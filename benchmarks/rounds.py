@@ -18,16 +18,17 @@ class Times(NamedTuple):
 def alternate[Key: Hashable](
     calls: Mapping[Key, Callable[[], Any]], rounds: int, seconds: float
 ) -> dict[Key, Times]:
-    """The times of each call, after one call that is not counted.
+    """The times of each call, which in each round is made twice; the second is counted.
 
-    A call that has had `seconds` in all sits out later rounds; each is in at least the first two.
+    The first stands between it and what the call before left behind: memory that is given back
+    after its results are there, and other data in the caches. A call that has had `seconds` in all
+    sits out later rounds; each is in at least the first two.
     """
     times = {key: Times([], []) for key in calls}
-    for call in calls.values():
-        call()
     for turn in range(rounds):
         for key, call in calls.items():
             if turn < 2 or sum(times[key].wall) < 1e3 * seconds:
+                call()
                 begin = time.perf_counter(), time.process_time()
                 call()
                 times[key].wall.append(1e3 * (time.perf_counter() - begin[0]))

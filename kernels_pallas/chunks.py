@@ -30,10 +30,10 @@ class Plan(NamedTuple):
     precision: jax.lax.Precision
 
 
-# Numbers of q, or of k, that a group holds on a CPU, whose second-level cache is to hold the
-# dozen arrays of that size that a group makes; and the fewest tokens, to keep few states.
-_CACHED = 2**15
-_FEWEST = 256
+# Numbers of q, or of k, that a group holds on a CPU: each of its arrays then takes 256 KiB, and a
+# second-level cache of 1 MiB holds the three that a product reads and writes.
+_CACHED = 2**16
+_FEWEST = 256  # tokens, to keep few states
 
 
 def plan(op: str, k: Array, scale: float, rows: int, group: int) -> Plan:
@@ -44,32 +44,36 @@ def plan(op: str, k: Array, scale: float, rows: int, group: int) -> Plan:
     b, length, h, width = k.shape
     if rows < 1 or rows & (rows - 1):
         raise ValueError(f"{op}: chunk_size is {rows}; wanted a power of two, such as 64")
+    heads = _heads_at_once(min(length, _FEWEST), h, width)
     if target().platform == "cpu":
-        group = min(group, max(_FEWEST, _CACHED // (h * width)))
+        group = min(group, max(_FEWEST, _CACHED // (heads * width)))
     rows = min(rows, 1 << (length - 1).bit_length())
     chunks = -(-length // rows)
     groups = -(-chunks // max(1, group // rows))
     in_group = -(-chunks // groups)
-    sequences, heads = _at_once(b, h, _CACHED // (in_group * rows * width))
+    sequences = _sequences_at_once(b, heads == h, heads * in_group * rows * width)
     # Inputs of fewer bits than float32 lose nothing to the fast formats.
     short = k.dtype.itemsize < 4
     precision = jax.lax.Precision.DEFAULT if short else jax.lax.Precision.HIGHEST
     return Plan(sequences, heads, groups, in_group, rows, scale, precision)
 
 
-def _at_once(b: int, h: int, limit: int) -> tuple[int, int]:
-    """Sequences and heads of a group: on one CPU at most `limit` heads in all, else everything.
-
-    A loop over sequences or heads that lie on several devices would gather them.
-    """
-    if target().platform != "cpu" or jax.device_count() > 1:
-        return b, h
-    return _divisor(b, limit // h), _divisor(h, limit)
+def _heads_at_once(tokens: int, h: int, width: int) -> int:
+    """All heads if so many tokens of them fit, else one: a few of them lie scattered."""
+    return h if not _one_cpu() or tokens * h * width <= _CACHED else 1
 
 
-def _divisor(n: int, limit: int) -> int:
-    """The largest divisor of n up to `limit`, at least 1."""
-    return next((m for m in range(min(n, limit), 0, -1) if n % m == 0), 1)
+def _sequences_at_once(b: int, all_heads: bool, numbers: int) -> int:
+    """As many sequences as fit, if one takes so many numbers; a divisor of b."""
+    if not _one_cpu():
+        return b
+    limit = _CACHED // numbers if all_heads else 1
+    return next((n for n in range(min(b, limit), 0, -1) if b % n == 0), 1)
+
+
+def _one_cpu() -> bool:
+    """A loop over sequences or heads that lie on several devices would gather them."""
+    return target().platform == "cpu" and jax.device_count() == 1
 
 
 # (plan, state, tokens of a group) -> (state after it, outputs [b, t, ...] or None)
@@ -185,6 +189,9 @@ def _lengthen(length: int, x: Array) -> Array:
 
 
 def by_chunk(plan: Plan, x: Array) -> Array:
-    """[b, t, h, x] of a group -> [chunks, b, h, rows, x]."""
+    """[b, t, h, x] of a group -> [chunks, b, h, rows, x].
+
+    Cut once: without the barrier XLA cuts again for each product that reads x.
+    """
     x = x.reshape(x.shape[0], plan.chunks, plan.rows, *x.shape[2:])
-    return jnp.moveaxis(x, (1, 3), (0, 2))
+    return jax.lax.optimization_barrier(jnp.moveaxis(x, (1, 3), (0, 2)))

@@ -90,8 +90,7 @@ def plan_for(tokens: Tokens, scale: float, chunk_size: int | None) -> Plan:
     """The cut for the tokens' length and form of decay on the target chip."""
     per_key = tokens.log_decay is not None and tokens.log_decay.shape[-1] > 1
     if target().platform == "cpu":  # measured: benchmarks/ops.py
-        at_once = 2048 if tokens.k.shape[1] <= 2048 else 512
-        rows, group = (32, 256) if per_key else (64, at_once)
+        rows, group = (32, 256) if per_key else (64, 512)
     else:  # more work in a step, and the memory for it
         rows, group = 64, 4096
     return plan("linear_attention", tokens.k, scale, chunk_size or rows, group)

@@ -78,14 +78,25 @@ def run_backward(
                     new = rule.new_values(prod, chunk, entering, inverses[0][j])
                 states[j + 1] = rule.advance(prod, chunk, entering, new)
 
+        def begin(heads: slice) -> tuple[slice, rule.Chunk, Array, rule.Forward]:
+            chunk, entering = read(prod, tokens, sums, heads), states[last - j, heads]
+            known = None if chunk.beta is None else inverses[0][last - j, heads]
+            return heads, chunk, entering, rule.forward(prod, chunk, entering, known)
+
+        def finish(heads: slice, chunk: rule.Chunk, entering: Array, found: rule.Forward) -> None:
+            d = cut.scale * d_out[0, heads].astype(jnp.float32)
+            gradients, before = rule.backward(prod, chunk, entering, found, d, d_state[0, heads])
+            d_state[0, heads] = before
+            write(grads, gradients, heads)
+
         @pl.when(back == 1)
         def _back() -> None:
-            chunk, entering = read(prod, tokens, sums), states[last - j]
-            known = None if chunk.beta is None else inverses[0][last - j]
-            found = rule.forward(prod, chunk, entering, known)
-            d = cut.scale * d_out[0].astype(jnp.float32)
-            gradients, d_state[0] = rule.backward(prod, chunk, entering, found, d, d_state[0])
-            write(grads, gradients)
+            first, *others = turns(cut, tokens)
+            begun = begin(first)
+            for heads in others:
+                begun, ready = begin(heads), begun
+                finish(*ready)
+            finish(*begun)
 
     scratch = [pltpu.VMEM((cut.chunks, cut.heads, *d_final.shape[2:]), jnp.float32)]
     if tokens.beta is not None:
@@ -109,3 +120,14 @@ def run_backward(
         interpret=cut.interpret,
         name=name("backward", tokens),
     )(tokens, sums, before, d_out, d_final)
+
+
+def turns(cut: Cut, tokens: Tokens) -> list[slice]:
+    """Which heads of a step go back together, one turn after the other.
+
+    All, so that products of one fill the waits of another. A decay a key has many values a head,
+    of which registers hold those of one: its heads take turns, each beginning before the last ends.
+    """
+    if tokens.beta is None and tokens.log_decay is not None and len(tokens.log_decay.shape) == 4:
+        return [slice(head, head + 1) for head in range(cut.heads)]
+    return [slice(0, cut.heads)]

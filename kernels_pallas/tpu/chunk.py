@@ -67,9 +67,9 @@ def forward(prod: Products, chunk: Chunk, state: Array, known: Array | None = No
     (links, scores), kept = weights.products([k, q], k)
     links = _strict(links)
     solve = unit_lower_inverse(beta * links, prod) if known is None else known
-    read_k = prod.operand(weights.since(k))
+    read_k = weights.since(k)
     wrong = v.astype(jnp.float32) - prod.nt(read_k, state)
-    new = prod.operand(prod.nn(solve, beta * wrong))
+    new = prod.nn(solve, beta * wrong)
     return Forward(scores, links, kept, read_k, wrong, solve, new)
 
 
@@ -95,32 +95,25 @@ def backward(
     """Cotangents of the inputs and of the entering state; d_out [h, c, v] holds the scale."""
     q, k, v, beta, weights = chunk
     d_scores = _lower(prod.nt(d_out, found.new))
-    write_k = prod.operand(weights.to_end(k))
-    d_new = prod.tn(found.scores, d_out) + prod.nt(write_k, d_state)
-    d_write_k = prod.nn(found.new, d_state)
-    read_q = prod.operand(weights.since(q))
-    d_read_q = prod.nn(d_out, state)
-    share_keep = jnp.sum(weights.keep(d_state) * state, axis=1, keepdims=True)
-    share_since = read_q * d_read_q
-    before = weights.keep(d_state) + prod.tn(d_out, read_q)
+    d_new = prod.tn(found.scores, d_out) + prod.nt(weights.to_end(k), d_state)
+    d_q = weights.since(prod.nn(d_out, state))
+    d_k = weights.to_end(prod.nn(found.new, d_state))
+    d_keep = jnp.sum(weights.keep(d_state) * state, axis=1, keepdims=True)
+    before = weights.keep(d_state) + prod.tn(d_out, weights.since(q))
     if beta is None:
-        (d_q,), d_k, share = weights.pull([d_scores], found.kept)
-        d_v, d_beta = d_new, None
-    else:
-        d_right = prod.tn(found.inverse, d_new)
-        d_lower = _strict(-prod.nt(d_right, found.new))
-        d_beta = jnp.sum(d_right * found.wrong, axis=2, keepdims=True)
-        d_beta = d_beta + jnp.sum(d_lower * found.links, axis=2, keepdims=True)
-        d_v = beta * d_right
-        d_read_k = -prod.nn(d_v, state)
-        before = before - prod.tn(d_v, found.read_k)
-        (d_k_left, d_q), d_k, share = weights.pull([beta * d_lower, d_scores], found.kept)
-        d_k = d_k + d_k_left + weights.since(d_read_k)
-        share_since = share_since + found.read_k * d_read_k
-    d_q = d_q + weights.since(d_read_q)
-    d_k = d_k + weights.to_end(d_write_k)
-    d_decay = weights.gradient(share, share_since, write_k * d_write_k, share_keep)
-    return Gradients(d_q, d_k, d_v, d_beta, d_decay), before
+        (d_q,), d_k, d_decay = weights.pull([d_scores], found.kept, [d_q], d_k, d_keep)
+        return Gradients(d_q, d_k, d_new, None, d_decay), before
+    d_right = prod.tn(found.inverse, d_new)
+    d_lower = _strict(-prod.nt(d_right, found.new))
+    d_beta = jnp.sum(d_right * found.wrong, axis=2, keepdims=True)
+    d_beta = d_beta + jnp.sum(d_lower * found.links, axis=2, keepdims=True)
+    d_v = beta * d_right
+    before = before - prod.tn(d_v, found.read_k)
+    d_read_k = weights.since(-prod.nn(d_v, state))
+    (d_read_k, d_q), d_k, d_decay = weights.pull(
+        [beta * d_lower, d_scores], found.kept, [d_read_k, d_q], d_k, d_keep
+    )
+    return Gradients(d_q, d_k + d_read_k, d_v, d_beta, d_decay), before
 
 
 def _lower(x: Array) -> Array:

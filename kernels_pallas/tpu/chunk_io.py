@@ -15,6 +15,8 @@ from kernels_pallas.tpu.patterns import AFTER, UPTO, patterns, patterns_within
 from kernels_pallas.tpu.products import Products
 from kernels_pallas.tpu.rows import column, row
 
+ALL = slice(None)
+
 
 def sums_of(tokens: Tokens, rows: int, gradient: bool = False) -> Array | None:
     """The patterns that the kernels of these tokens read."""
@@ -24,11 +26,11 @@ def sums_of(tokens: Tokens, rows: int, gradient: bool = False) -> Array | None:
     return patterns_within(rows) if g is not None and gradient else None
 
 
-def read(prod: Products, tokens: Any, sums: Any) -> Chunk:
+def read(prod: Products, tokens: Any, sums: Any, heads: slice = ALL) -> Chunk:
     """The chunk of a grid step."""
-    q, k, v = (x[0] for x in tokens[:3])
-    beta = None if tokens.beta is None else as_column(tokens.beta[0, :, 0])
-    return Chunk(q, k, v, beta, _weights(prod, tokens.log_decay, sums))
+    q, k, v = (x[0, heads] for x in tokens[:3])
+    beta = None if tokens.beta is None else as_column(tokens.beta[0, heads, 0])
+    return Chunk(q, k, v, beta, _weights(prod, tokens.log_decay, sums, heads))
 
 
 def read_to_advance(prod: Products, tokens: Any, sums: Any) -> Chunk:
@@ -39,24 +41,23 @@ def read_to_advance(prod: Products, tokens: Any, sums: Any) -> Chunk:
     return chunk._replace(weights=KeyEnds(prod, tokens.log_decay[0], sums[AFTER]))
 
 
-def _weights(prod: Products, g: Any, sums: Any) -> Weights:
+def _weights(prod: Products, g: Any, sums: Any, heads: slice) -> Weights:
     if g is None:
         return NoDecay(prod)
     if len(g.shape) == 5:
-        return HeadDecay(prod, g[0, :, 0], sums[UPTO], sums[AFTER])
-    return KeyDecay(
-        prod, g[0], None if sums is None else [sums[i] for i in range(2, sums.shape[0])]
-    )
+        return HeadDecay(prod, g[0, heads, 0], sums[UPTO], sums[AFTER])
+    within = None if sums is None else [sums[i] for i in range(2, sums.shape[0])]
+    return KeyDecay(prod, g[0, heads], within)
 
 
-def write(refs: Tokens, grads: Gradients) -> None:
+def write(refs: Tokens, grads: Gradients, heads: slice) -> None:
     for ref, x in zip(refs[:3], grads[:3], strict=True):
-        ref[0] = x.astype(ref.dtype)
+        ref[0, heads] = x.astype(ref.dtype)
     if grads.beta is not None:
-        refs.beta[0, :, 0] = as_row(grads.beta)
+        refs.beta[0, heads, 0] = as_row(grads.beta)
     if grads.log_decay is not None:
         wide = len(refs.log_decay.shape) == 5
-        refs.log_decay[(0, slice(None), 0) if wide else 0] = grads.log_decay
+        refs.log_decay[(0, heads, 0) if wide else (0, heads)] = grads.log_decay
 
 
 def as_column(x: Float[Array, "h 1 c"]) -> Float[Array, "h c 1"]:

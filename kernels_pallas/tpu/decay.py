@@ -42,14 +42,17 @@ class Weights:
         what `pull` needs."""
         raise NotImplementedError
 
-    def pull(self, cotangents: list[Array], kept: Any) -> tuple[list[Array], Array, Any]:
-        """From cotangents of the products (zero above the diagonal): those of lefts and right,
-        and the decay's share for `gradient`."""
-        raise NotImplementedError
-
-    def gradient(self, share: Any, since: Array, to_end: Array, keep: Array) -> Array | None:
-        """The cotangent of the log decay. since, to_end [h, c, k] and keep [h, 1, k]: the weighted
-        rows times their cotangents."""
+    def pull(
+        self,
+        cotangents: list[Array],
+        kept: Any,
+        d_lefts: list[Array],
+        d_right: Array,
+        d_keep: Float[Array, "h 1 k"],
+    ) -> tuple[list[Array], Array, Array | None]:
+        """From cotangents of the products (zero above the diagonal): those of lefts, right and the
+        log decay. The latter three come with what the state adds: d_lefts through `since`, d_right
+        through `to_end`, d_keep: the state after `keep` times its cotangent."""
         raise NotImplementedError
 
 
@@ -73,14 +76,19 @@ class NoDecay(Weights):
         causal = row(found[0].shape) >= column(found[0].shape)
         return [jnp.where(causal, x, 0) for x in found], (lefts, right)
 
-    def pull(self, cotangents: list[Array], kept: Any) -> tuple[list[Array], Array, Any]:
+    def pull(
+        self,
+        cotangents: list[Array],
+        kept: Any,
+        d_lefts: list[Array],
+        d_right: Array,
+        d_keep: Array,
+    ) -> tuple[list[Array], Array, None]:
         lefts, right = kept
         stacked = stack(cotangents)
-        d_lefts = split_rows(self.prod.nn(stacked, right), len(lefts))
-        return d_lefts, self.prod.tn(stacked, stack(lefts)), None
-
-    def gradient(self, share: Any, since: Array, to_end: Array, keep: Array) -> None:
-        return None
+        more = split_rows(self.prod.nn(stacked, right), len(lefts))
+        d_lefts = [d + x for d, x in zip(d_lefts, more, strict=True)]
+        return d_lefts, d_right + self.prod.tn(stacked, stack(lefts)), None
 
 
 class HeadDecay(Weights):
@@ -102,17 +110,30 @@ class HeadDecay(Weights):
         found = [self.weights * x for x in found]
         return found, (lefts, right, found)
 
-    def pull(self, cotangents: list[Array], kept: Any) -> tuple[list[Array], Array, Any]:
+    def pull(
+        self,
+        cotangents: list[Array],
+        kept: Any,
+        d_lefts: list[Array],
+        d_right: Array,
+        d_keep: Array,
+    ) -> tuple[list[Array], Array, Array]:
         lefts, right, products = kept
         share = total([d * x for d, x in zip(cotangents, products, strict=True)])
+        since = total([_sum(d * x) for d, x in zip(d_lefts, lefts, strict=True)])
+        d_decay = self._gradient(share, since, _sum(d_right * right), d_keep)
         stacked = stack([self.weights * d for d in cotangents])
-        d_lefts = split_rows(self.prod.nn(stacked, right), len(lefts))
-        return d_lefts, self.prod.tn(stacked, stack(lefts)), share
+        more = split_rows(self.prod.nn(stacked, right), len(lefts))
+        d_lefts = [d + x for d, x in zip(d_lefts, more, strict=True)]
+        return d_lefts, d_right + self.prod.tn(stacked, stack(lefts)), d_decay
 
-    def gradient(self, share: Any, since: Array, to_end: Array, keep: Array) -> Array:
+    def _gradient(self, share: Array, since: Array, to_end: Array, keep: Array) -> Array:
         """[h, 1, c]: for gate l the share of pairs i >= l > j, of rows from l on, of rows before
         l, and of the state."""
         before = self.prod.shares_of_columns(share, self.after)
-        since, to_end = (jnp.sum(x, axis=2, keepdims=True) for x in (since, to_end))
         rows = jnp.where(self.upto[None] > 0, before + since, to_end)
-        return jnp.sum(rows, axis=1, keepdims=True) + jnp.sum(keep, axis=2, keepdims=True)
+        return jnp.sum(rows, axis=1, keepdims=True) + _sum(keep)
+
+
+def _sum(x: Array) -> Array:
+    return jnp.sum(x, axis=2, keepdims=True)

@@ -55,37 +55,24 @@ def _join(since: Array, to_end: Array, m: int) -> tuple[Array, Array]:
     return jnp.concatenate(starts, axis=1), jnp.concatenate(ends, axis=1)
 
 
-def descend(
-    levels: list[Array],
-    since: Float[Array, "h c k"],
-    to_end: Float[Array, "h c k"],
-    total: Float[Array, "h 1 k"],
-    shares: Callable[[Array, Array], Array],
-    within: list[Array],
-) -> Float[Array, "h c k"]:
-    """The adjoint of `climb`: from cotangents of all its sums, and of the chunk's, that of g.
+def part(totals: list[Array], since: Array, to_end: Array, m: int) -> list[Array]:
+    """Cotangents of the totals of blocks of m rows, from those of 2 m rows and from those of the
+    sums [h, c, k] within these: a block's total counts in the sums of its pair's other rows."""
+    parts = []
+    for total, s in zip(totals, range(0, since.shape[1], 2 * m), strict=True):
+        parts.append(total + jnp.sum(since[:, s + m : s + 2 * m], axis=1, keepdims=True))
+        parts.append(total + jnp.sum(to_end[:, s : s + m], axis=1, keepdims=True))
+    return parts
 
-    Blocks come apart by adding; below 8 rows the matrix unit is cheaper: `shares(pattern, x)` is
-    pattern^T x, `within` the last of `patterns_within`.
-    """
-    totals = [total]  # of each block
-    for level in reversed(range(SMALL, len(levels))):
-        totals, since, to_end = _part(totals, since, to_end, levels[level], 1 << level)
-    small = zip(within, (since, to_end, *levels[:SMALL]), strict=True)
-    found = reduce(add, [shares(pattern, x) for pattern, x in small])
+
+def gradient(
+    totals: list[Array],
+    sums: list[Array],
+    within: list[Array],
+    shares: Callable[[Array, Array], Array],
+) -> Float[Array, "h c k"]:
+    """The cotangent of g, from those of the totals of 8 rows and of the sums within them, which
+    the matrix unit takes: `shares(pattern, x)` is pattern^T x, `within` as `patterns_within`."""
+    found = reduce(add, [shares(pattern, x) for pattern, x in zip(within, sums, strict=True)])
     rows = [jnp.broadcast_to(x, (x.shape[0], SUBLANES, x.shape[2])) for x in totals]
     return found + jnp.concatenate(rows, axis=1)
-
-
-def _part(
-    totals: list[Array], since: Array, to_end: Array, here: Array, m: int
-) -> tuple[list[Array], Array, Array]:
-    """A pair's total reaches both blocks; each also counts in the sums of the other's rows."""
-    parts, starts, ends = [], [], []
-    for total, s in zip(totals, range(0, since.shape[1], 2 * m), strict=True):
-        earlier, later = slice(s, s + m), slice(s + m, s + 2 * m)
-        parts.append(total + jnp.sum(since[:, later], axis=1, keepdims=True))
-        parts.append(total + jnp.sum(to_end[:, earlier], axis=1, keepdims=True))
-        starts += [since[:, earlier], since[:, later] + here[:, later]]
-        ends += [to_end[:, earlier] + here[:, earlier], to_end[:, later]]
-    return parts, jnp.concatenate(starts, axis=1), jnp.concatenate(ends, axis=1)

@@ -89,3 +89,21 @@ def split_rows(x: Array, parts: int) -> list[Array]:
     """The inverse of `stack`."""
     rows = x.shape[1] // parts
     return [x[:, i * rows : (i + 1) * rows] for i in range(parts)]
+
+
+def mixed(earlier: Array, later: Array, level: int) -> Array:
+    """Rows of `earlier` in the earlier blocks of 2^level rows, of `later` in the later ones."""
+    if level >= SMALL:
+        m = 1 << level
+        return interleave(earlier_blocks(earlier, m), later_blocks(later, m), m)
+    mask = later_in_tile(tiles(later).shape, level)
+    return from_tiles(jnp.where(mask, tiles(later), tiles(earlier)))
+
+
+def add_later(x: Array, more: Array, level: int) -> Array:
+    """x + more in the later blocks."""
+    return mixed(x, x + more, level)
+
+
+def add_earlier(x: Array, more: Array, level: int) -> Array:
+    return mixed(x + more, x, level)
