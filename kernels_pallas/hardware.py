@@ -10,6 +10,8 @@ jax-ml.github.io/scaling-book, part 2).
 
 from __future__ import annotations
 
+import itertools
+import math
 from typing import NamedTuple
 
 GIB = 2**30
@@ -75,6 +77,16 @@ def guess_torus(chip: Hardware, ranks: int) -> tuple[int, ...]:
         if max(sizes) <= chip.longest and (max(best) > chip.longest or max(sizes) < max(best)):
             best = sizes
     return tuple(size for size in best if size > 1) or (1,)
+
+
+def guess_part(chip: Hardware, ranks: int, devices: int) -> tuple[int, ...]:
+    """The dimensions that an axis of `ranks` takes of the usual slice of `devices`."""
+    dimensions = guess_torus(chip, devices)
+    for count in range(1, len(dimensions) + 1):
+        for part in itertools.combinations(dimensions, count):
+            if math.prod(part) == ranks:
+                return part
+    return guess_torus(chip, ranks)
 
 
 def _products(whole: int, count: int, least: int = 1) -> list[tuple[int, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -12,10 +13,10 @@ from jaxlin.config.pattern import resolve
 from jaxlin.config.run import RunConfig
 from jaxlin.mixers import build
 from jaxlin.nn.linear import observed
-from jaxlin.parallel.topology import Span
-from kernels_pallas.exchange.api import Exchange
-from kernels_pallas.exchange.choose import MIB, choose
-from kernels_pallas.exchange.traffic import State, Transition, traffic
+from kernels_pallas.exchange.api import AUTO, Exchange
+from kernels_pallas.exchange.choose import choose
+from kernels_pallas.exchange.softmax_traffic import softmax_traffic
+from kernels_pallas.exchange.traffic import State, Transition, levels, traffic
 
 
 class Planned(NamedTuple):
@@ -28,57 +29,58 @@ class Planned(NamedTuple):
     reason: str
 
 
-def plan_exchange(cfg: RunConfig, mesh: Any, places: Any, kind: str) -> list[Planned]:
-    """One row a kind of mixer in the model.
-
-    mesh: axis -> size; places: axis -> its `Span` on the torus; kind: device_kind.
-    """
+def plan_exchange(cfg: RunConfig, mesh: Mapping[str, int], kind: str) -> list[Planned]:
+    """One row a kind of mixer in the model; mesh: axis -> size; kind: device_kind."""
     layers: dict[Any, int] = {}
     for mixer in resolve(cfg.model):
         layers[mixer] = layers.get(mixer, 0) + 1
-    rows = cfg.batch // (mesh["data"] * mesh["fsdp"] * cfg.accumulate)
-    return [
-        _planned(cfg, mixer, count, rows, mesh, places["seq"], kind)
-        for mixer, count in layers.items()
-    ]
+    return [_planned(cfg, mixer, count, mesh, kind) for mixer, count in layers.items()]
 
 
 def _planned(
-    cfg: RunConfig, mixer: Any, layers: int, rows: int, mesh: Any, span: Span, kind: str
+    cfg: RunConfig, mixer: Any, layers: int, mesh: Mapping[str, int], kind: str
 ) -> Planned:
-    state = state_of(mixer, cfg.model.width, rows, mesh["tensor"])
-    if span.ranks == 1:
+    ranks = mesh["seq"]
+    if ranks == 1:
         return Planned(mixer.kind, layers, "none", 0, "mesh.seq=1: no sequence is split")
+    rows = cfg.batch // (mesh["data"] * mesh["fsdp"] * cfg.accumulate)
+    state = state_of(mixer, cfg.model.width, rows, mesh["tensor"])
     if state is None:
-        return Planned(*_keys(cfg, mixer, layers, rows, mesh, span.ranks))
-    asked = getattr(cfg.mesh, "exchange", None)
-    wire = None if asked is None or asked.wire == "float32" else asked.wire
-    found = choose(span.ranks, state, kind, torus=span.torus, whole=span.whole, wire=wire)
-    how, reason = found
-    if asked is not None and asked.method != "auto":
+        return _keys(cfg, mixer, layers, rows, mesh)
+    asked = cfg.mesh.exchange
+    wire = None if asked.wire == "float32" else asked.wire
+    how, reason = choose(ranks, state, kind, devices=math.prod(mesh.values()), wire=wire)
+    if asked.method != AUTO:
+        reason = f"set by mesh.exchange.method; auto would take {how.method}: {reason}"
         how = Exchange(asked.method, asked.factors, how.wire)
-        reason = f"set by mesh.exchange.method; auto would take {found.how.method}: {reason}"
-    factors = f" {'x'.join(map(str, how.factors))}" if how.factors else ""
-    sent = traffic(how, span.ranks, state)
+    factors = f" {'x'.join(map(str, levels(how, ranks)))}" if how.method == "hierarchical" else ""
+    sent = traffic(how, ranks, state)
     return Planned(mixer.kind, layers, how.method + factors, sent.total, reason)
 
 
-def _keys(
-    cfg: RunConfig, mixer: Any, layers: int, rows: int, mesh: Any, ranks: int
-) -> tuple[str, int, str, int, str]:
-    """Of a layer whose past is its keys and values, gathered along the sequence."""
-    heads = mixer.kv_heads or mixer.heads
+def _keys(cfg: RunConfig, mixer: Any, layers: int, rows: int, mesh: Mapping[str, int]) -> Planned:
+    """Of a layer whose past is its keys and values."""
     size = mixer.head_dim or cfg.model.width // mixer.heads
-    width = 2 if cfg.model.dtype == "bfloat16" else 4
-    held = rows * cfg.context * max(1, heads // mesh["tensor"]) * size * 2 * width
-    sent = 2 * (ranks - 1) * held // ranks
-    asked = getattr(cfg.mesh, "exchange", None)
-    method = getattr(asked, "softmax", "all_gather")
-    reason = (
-        f"keys and values of {cfg.context} tokens in {heads} heads: a gather of them receives "
-        f"{sent / MIB:.1f} MiB with the gradients, and grows with the context"
+    method, tensor = cfg.mesh.exchange.softmax, mesh["tensor"]
+    sent = softmax_traffic(
+        method,
+        ranks=mesh["seq"],
+        b=rows,
+        t=cfg.context // mesh["seq"],
+        h=mixer.heads // tensor,
+        g=(mixer.kv_heads or mixer.heads) // tensor,
+        k=size,
+        v=size,
+        itemsize=jnp.dtype(cfg.model.dtype).itemsize,
+        window=mixer.window,
+        segments=True,
     )
-    return mixer.kind, layers, method, sent, reason
+    reason = (
+        "set by mesh.exchange.softmax; bytes grow with the context"
+        if mixer.window is None
+        else f"only the {mixer.window - 1} tokens before each slice travel"
+    )
+    return Planned(mixer.kind, layers, method, sum(sent), reason)
 
 
 def state_of(mixer: Any, width: int, rows: int, tensor: int) -> State | None:

@@ -57,7 +57,6 @@ class Forecast(NamedTuple):
 def forecast(ahead: Ahead, where: Slice) -> Forecast:
     """Everything that the report shows."""
     plan, mesh = ahead.plan, dict(ahead.mesh.shape)
-    places = spans(ahead.mesh, where)
     multiplying = sum(row.count for row in plan.rows if multiplies(row))
     found = Forecast(
         topology=where.name,
@@ -68,7 +67,7 @@ def forecast(ahead: Ahead, where: Slice) -> Forecast:
         parameters=sum(row.count for row in plan.rows),
         multiplying=multiplying,
         tokens=plan.cfg.batch * plan.cfg.context,
-        exchange=plan_exchange(plan.cfg, mesh, places, where.chip.kind),
+        exchange=plan_exchange(plan.cfg, mesh, where.chip.kind),
         lowering_s=ahead.lowering_s,
         compiling_s=ahead.compiling_s,
         kernel_flops=ahead.products.kernels,
@@ -80,7 +79,12 @@ def forecast(ahead: Ahead, where: Slice) -> Forecast:
     done, collectives = work(program), census(program, mesh)
     useful = 6 * multiplying * found.tokens / where.devices
     prediction = predict(
-        done.flops + found.kernel_flops, done.hbm, collectives, useful, where.chip, places
+        done.flops + found.kernel_flops,
+        done.hbm,
+        collectives,
+        useful,
+        where.chip,
+        spans(ahead.mesh, where),
     )
     return found._replace(work=done, rows=summed(collectives), prediction=prediction)
 

@@ -21,9 +21,22 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import jax
+
+from kernels_pallas.chip import target
 from kernels_pallas.exchange.api import Exchange
-from kernels_pallas.exchange.traffic import State, Traffic, levels, traffic
-from kernels_pallas.hardware import CHIPS, HOP, Hardware, distance, guess_torus, hops, links
+from kernels_pallas.exchange.traffic import State, Traffic, Transition, levels, traffic
+from kernels_pallas.hardware import (
+    CHIPS,
+    HOP,
+    Hardware,
+    distance,
+    guess_part,
+    guess_torus,
+    hops,
+    links,
+)
+from kernels_pallas.monoid import Summary
 
 MIB = 2**20
 FULL_FLOAT32 = 6  # passes of a product in full float32
@@ -49,8 +62,8 @@ def choose(
     state: State,
     kind: str,
     *,
+    devices: int | None = None,
     torus: tuple[int, ...] | None = None,
-    whole: bool = True,
     wire: str | None = None,
 ) -> Choice:
     """The fastest exact exchange of states between `ranks` devices.
@@ -59,9 +72,9 @@ def choose(
         ranks: devices that the sequence is split over.
         state: what each of them holds of the layer (`State`).
         kind: device_kind of the chip, such as "TPU v5 lite".
+        devices: of the whole slice; None: there are no others.
         torus: sizes of the torus dimensions that the axis runs over, the slowest varying first;
-            None: those of the usual slice of so many chips.
-        whole: the axis takes all devices of the slice.
+            None: as the usual slice of so many chips has them.
         wire: "bfloat16", or None: as computed; states of dense transitions stay as they are.
     """
     wire = None if state.transition == "dense" else wire
@@ -69,9 +82,10 @@ def choose(
         return Choice(Exchange("all_gather", None, wire), "one device: nothing travels")
     if kind not in CHIPS:
         return _unknown(ranks, state, kind, wire)
-    found = estimates(ranks, state, CHIPS[kind], torus=torus, whole=whole, wire=wire)
+    chip = CHIPS[kind]
+    found = estimates(ranks, state, chip, devices=devices, torus=torus, wire=wire)
     best, second = sorted(found, key=lambda e: e.seconds)[:2]
-    return Choice(best.how, _reason(best, second, ranks, CHIPS[kind], whole))
+    return Choice(best.how, _reason(best, second, ranks, chip, devices or ranks))
 
 
 def estimates(
@@ -79,12 +93,12 @@ def estimates(
     state: State,
     chip: Hardware,
     *,
+    devices: int | None = None,
     torus: tuple[int, ...] | None = None,
-    whole: bool = True,
     wire: str | None = None,
 ) -> list[Estimate]:
     """Every exact method with its bytes and predicted seconds."""
-    torus = torus or guess_torus(chip, ranks)
+    torus = torus or guess_part(chip, ranks, devices or ranks)
     if math.prod(torus) != ranks:
         raise ValueError(
             f"choose: torus {torus} has {math.prod(torus)} devices, the axis {ranks}; give the "
@@ -93,7 +107,7 @@ def estimates(
     plans = [Exchange(method, None, wire) for method in ("all_gather", "log_step", "ring")]
     if len(torus) > 1:
         plans.insert(1, Exchange("hierarchical", tuple(reversed(torus)), wire))
-    found = []
+    whole, found = devices in (None, ranks), []
     for how in plans:
         sent = traffic(how, ranks, state)
         found.append(Estimate(how, sent, _seconds(how, sent, ranks, state, chip, torus, whole)))
@@ -159,7 +173,7 @@ def becomes_all_reduce(chip: Hardware, ranks: int, torus: tuple[int, ...]) -> bo
     return chip.name == "v5p" and len(torus) == chip.dimensions and ranks >= 64
 
 
-def _reason(best: Estimate, second: Estimate, ranks: int, chip: Hardware, whole: bool) -> str:
+def _reason(best: Estimate, second: Estimate, ranks: int, chip: Hardware, devices: int) -> str:
     text = (
         f"{ranks} ranks on {chip.name}: {_words(best)} a layer, forward and backward; next "
         f"{second.how.method}, {_words(second)}"
@@ -167,7 +181,7 @@ def _reason(best: Estimate, second: Estimate, ranks: int, chip: Hardware, whole:
     if best.how.method == "hierarchical":
         sizes = " x ".join(map(str, best.how.factors or ()))
         text += f"; one gather for each torus dimension ({sizes})"
-    if whole and becomes_all_reduce(chip, ranks, guess_torus(chip, ranks)):
+    if devices == ranks and becomes_all_reduce(chip, ranks, guess_torus(chip, ranks)):
         text += f"; {chip.name} turns a gather over the whole torus into an all-reduce"
     return text
 
@@ -189,3 +203,23 @@ def _unknown(ranks: int, state: State, kind: str, wire: str | None) -> Choice:
         f"({traffic(how, ranks, state).total / MIB:.1f} MiB a layer; all_gather "
         f"{sent.total / MIB:.1f})",
     )
+
+
+def settle(how: Exchange, summary: Summary, ranks: int) -> Exchange:
+    """`how` with a method: "auto" chosen for a summary (of two axes or more in its transition) on
+    the chip and mesh that the computation is traced for."""
+    mesh = jax.sharding.get_abstract_mesh()
+    found = choose(
+        ranks, state_of(summary), target().kind, devices=max(mesh.size, ranks), wire=how.wire
+    )
+    return found.how
+
+
+def state_of(summary: Summary) -> State:
+    """The `State` of a summary's arrays, or of their shapes."""
+    m, e = summary
+    if e.ndim == 2:
+        return State(math.prod(e.shape), 1, 1, "key")
+    *rows, k, v = e.shape
+    kinds: dict[int, Transition] = {1: "shared", 2: "head", 3: "key", 4: "dense"}
+    return State(math.prod(rows), k, v, "none" if m is None else kinds[m.ndim])

@@ -5,7 +5,7 @@ import pytest
 from kernels_pallas.exchange import Exchange
 from kernels_pallas.exchange.choose import MIB, choose, estimates
 from kernels_pallas.exchange.traffic import State, traffic
-from kernels_pallas.hardware import CHIPS, distance, guess_torus
+from kernels_pallas.hardware import CHIPS, distance, guess_part, guess_torus
 
 V5E, V5P = "TPU v5 lite", "TPU v5"
 ONE = State(16, 128, 128, "head")  # a mebibyte
@@ -74,11 +74,11 @@ def test_few_devices_gather_at_once():
 
 
 def test_v5p_pays_twice_for_a_gather_over_the_whole_torus():
-    def gathered(whole):
-        found = estimates(512, ONE, CHIPS[V5P], whole=whole)
+    def gathered(devices):
+        found = estimates(512, ONE, CHIPS[V5P], devices=devices)
         return next(e.seconds for e in found if e.how.method == "all_gather")
 
-    assert gathered(True) > 1.5 * gathered(False)
+    assert gathered(512) > 1.5 * gathered(1024)
     assert "all-reduce" in choose(512, ONE, V5P).reason
 
 
@@ -91,6 +91,12 @@ def test_a_chip_without_a_model_of_its_links():
     how, reason = choose(64, ONE, "NVIDIA H100 80GB HBM3")
     assert how.method == "hierarchical"
     assert "no model of the links of 'NVIDIA H100" in reason
+
+
+def test_an_axis_takes_whole_dimensions_of_the_slice():
+    assert guess_part(CHIPS[V5E], 16, 256) == (16,)
+    assert guess_part(CHIPS[V5P], 64, 512) == (8, 8)
+    assert guess_part(CHIPS[V5E], 4, 256) == (2, 2)  # no dimension is so short
 
 
 def test_a_torus_of_other_size_is_refused():
