@@ -29,6 +29,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--topology", required=True, metavar="NAME", help="a slice, such as v5e:16x16 or v5p:8x8x8"
     )
+    parser.add_argument(
+        "--code", action="store_true", help="also generate code, for its size: takes minutes"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything there")
 
 
@@ -45,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
 
     where = named(args.topology)
     cfg = dataclasses.replace(cfg, model=dataclasses.replace(cfg.model, vocab=common.vocab(cfg)))
-    found = forecast(compile_step(cfg, where, _say), where)
+    found = forecast(compile_step(cfg, where, _say, code=args.code), where)
     text = verdict(found, cfg, where)
     if args.json:
         _write(args.json, as_json(found) | {"config": cfg.name, "verdict": text})
@@ -73,7 +76,10 @@ def _say(line: str) -> None:
 
 def as_json(found: Forecast) -> dict[str, Any]:
     """The forecast as JSON can hold it."""
-    report = found._asdict() | {"memory": found.memory._asdict(), "flops": found.flops}
+    report = found._asdict() | {
+        "memory": found.memory._asdict() | {"peak": found.memory.peak},
+        "flops": found.flops,
+    }
     report["exchange"] = [plan._asdict() for plan in found.exchange]
     report["work"] = found.work and found.work._asdict()
     report["collectives"] = [row._asdict() for row in report.pop("rows") or []]
@@ -148,8 +154,6 @@ def _memory(found: Forecast) -> list[list[str]]:
         "parameters": m.parameters,
         "optimizer state": m.optimizer,
         "arguments": m.arguments,
-        "outputs": m.outputs,
-        "reused arguments": m.reused,
         "temporaries": m.temporaries,
         "generated code": m.code,
         "peak": m.peak,

@@ -175,9 +175,9 @@ def source(names: str) -> str:
     """
     words = re.findall(r"[A-Za-z_]+\w*", names)
     layer = re.search(r"blocks_\d+/layer_\d+/[a-z_]+", names)
-    if "LanguageModel" not in names:
-        known = words[:2] != ["jit", "step"] and names.startswith("jit(")
-        return names if known else "optimizer and metrics"
+    step = words[:2] == ["jit", "step"] or not names.startswith("jit(")
+    if not layer and "LanguageModel" not in names:
+        return "optimizer and metrics" if step else names
     if layer:
         place = layer[0]
     elif "cross_entropy" in names:

@@ -16,17 +16,18 @@ from jaxlin.train.ahead import Ahead
 
 
 class Memory(NamedTuple):
-    """Bytes of one device. None where the program was refused for want of memory."""
+    """Bytes of one device."""
 
     hbm: int  # of the chip
     parameters: int
     optimizer: int
-    peak: int  # arguments + outputs - reused arguments + temporaries + code
-    arguments: int | None = None
-    outputs: int | None = None
-    reused: int | None = None
-    temporaries: int | None = None
-    code: int | None = None
+    arguments: int  # parameters, optimizer state, averages, guard and batch
+    temporaries: int  # what else the step needs, outputs that reuse no argument among it
+    code: int | None  # None: not generated
+
+    @property
+    def peak(self) -> int:
+        return self.arguments + self.temporaries + (self.code or 0)
 
 
 class Forecast(NamedTuple):
@@ -62,7 +63,7 @@ def forecast(ahead: Ahead, where: Slice) -> Forecast:
         topology=where.name,
         devices=where.devices,
         mesh=mesh,
-        fits=ahead.compiled is not None,
+        fits=ahead.schedule is not None,
         memory=_memory(ahead, where, mesh),
         parameters=sum(row.count for row in plan.rows),
         multiplying=multiplying,
@@ -73,9 +74,9 @@ def forecast(ahead: Ahead, where: Slice) -> Forecast:
         kernel_flops=ahead.products.kernels,
         ideal_flops=ahead.products.plain // where.devices,
     )
-    if ahead.compiled is None:
+    if ahead.schedule is None:
         return found
-    program = parse(ahead.compiled.as_text() or "")
+    program = parse(ahead.schedule)
     done, collectives = work(program), census(program, mesh)
     useful = 6 * multiplying * found.tokens / where.devices
     prediction = predict(
@@ -96,22 +97,20 @@ def multiplies(row: table.Row) -> bool:
 
 
 def _memory(ahead: Ahead, where: Slice, mesh: dict[str, int]) -> Memory:
-    held = {}
-    for name in ("params", "opt_state"):
-        leaves, specs = (flatten(getattr(t, name)) for t in (ahead.plan.shapes, ahead.plan.specs))
-        held[name] = table.bytes_per_device(leaves, specs, mesh)
-    start = Memory(where.chip.hbm, held["params"], held["opt_state"], ahead.needed or 0)
-    stats: Any = None if ahead.compiled is None else ahead.compiled.memory_analysis()
-    if stats is None:
-        return start
-    arguments, outputs = stats.argument_size_in_bytes, stats.output_size_in_bytes
-    reused, temporaries = stats.alias_size_in_bytes, stats.temp_size_in_bytes
-    code = stats.generated_code_size_in_bytes
-    return start._replace(
-        peak=arguments + outputs - reused + temporaries + code,
+    plan = ahead.plan
+
+    def held(state: Any, specs: Any) -> int:
+        return table.bytes_per_device(flatten(state), flatten(specs), mesh)
+
+    # Five arrays of 4 bytes a token.
+    batch = 5 * 4 * plan.cfg.batch * plan.cfg.context
+    batch //= mesh["data"] * mesh["fsdp"] * mesh["seq"]
+    arguments = held(plan.shapes, plan.specs) + batch
+    return Memory(
+        hbm=where.chip.hbm,
+        parameters=held(plan.shapes.params, plan.specs.params),
+        optimizer=held(plan.shapes.opt_state, plan.specs.opt_state),
         arguments=arguments,
-        outputs=outputs,
-        reused=reused,
-        temporaries=temporaries,
-        code=code,
+        temporaries=max(0, ahead.memory - arguments),
+        code=ahead.code,
     )
