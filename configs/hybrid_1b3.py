@@ -6,7 +6,7 @@ which 3, 7, 11, 15 and 19 (from 0) are softmax; it is `gated_deltanet_1b3` at it
 
 from jaxlin.config.mixers.gated_deltanet import GatedDeltaNet
 from jaxlin.config.mixers.softmax import Softmax
-from jaxlin.config.model import LM
+from jaxlin.config.model import LM, Loss
 from jaxlin.config.optimizers.adamw import AdamW
 from jaxlin.config.run import Mesh, RunConfig
 from jaxlin.config.schedules.shapes import Cosine
@@ -32,6 +32,7 @@ def hybrid_1b3() -> RunConfig:
             attention=Softmax(heads=32),
             remat="mixer",
         ),
+        loss=Loss(chunk=524_288),  # of all devices together: half of a step's tokens
         data=Packed(path="data/fineweb_edu"),
         optim=AdamW(lr=3e-4, weight_decay=0.01),
         schedule=Cosine(warmup=1000, final=0.1),

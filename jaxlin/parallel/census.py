@@ -17,6 +17,7 @@ from jaxlin.parallel.program import Body, Piece, Program, cycles, op_name, piece
 from kernels_pallas.static.hlo import Instruction
 
 KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
+SCATTER = "all-reduce-scatter"  # a computation that fuses an all-reduce with cutting out a part
 PARTS = ("embed", "unembed", "final_norm")
 
 
@@ -65,7 +66,7 @@ def census(program: Program, mesh: Mapping[str, int]) -> list[Collective]:
 def kind_of(opcode: str) -> str | None:
     """The kind of a collective's opcode, started or at once."""
     name = opcode.removesuffix("-start")
-    return name if name in KINDS else None
+    return "reduce-scatter" if name == SCATTER else name if name in KINDS else None
 
 
 def begins(one: Instruction, parts: Mapping[str, Body]) -> Iterator[Instruction]:
@@ -86,7 +87,9 @@ def _channel(one: Instruction) -> tuple[str, str]:
 
 def _within(name: str | None, parts: Mapping[str, Body]) -> Iterator[Instruction]:
     for one in parts.get(name or "", {}).values():
-        if kind_of(one.opcode):
+        if one.opcode == "all-reduce" and (name or "").startswith(SCATTER):
+            yield one._replace(opcode=SCATTER)
+        elif kind_of(one.opcode):
             yield one
         elif one.calls:
             yield from _within(one.calls, parts)
@@ -146,9 +149,12 @@ def received(kind: str, one: Instruction, ranks: int) -> int:
     """Bytes that one device receives.
 
     n ranks, result of R bytes: all-gather R (n - 1) / n; all-reduce 2 R (n - 1) / n;
-    reduce-scatter R (n - 1); all-to-all R (n - 1) / n; collective-permute R.
+    reduce-scatter R (n - 1); all-to-all R (n - 1) / n; collective-permute R. What scatters in a
+    fused computation has n R for a result.
     """
     size = sum(piece.bytes for piece in _results(one))
+    if one.opcode == SCATTER:
+        return round(size * (ranks - 1) / ranks)
     factor = {
         "all-gather": (ranks - 1) / ranks,
         "all-reduce": 2 * (ranks - 1) / ranks,

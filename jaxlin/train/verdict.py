@@ -57,7 +57,7 @@ def _faster(found: Forecast, cfg: RunConfig, where: Slice) -> str:
     assert p is not None and found.rows is not None
     if p.bound in ("exposed collectives", "collectives in flight"):
         rows = [row for row in found.rows if row.in_flight == (p.bound != "exposed collectives")]
-        return _fewer_bytes(rows[0], found, where) if rows else ""
+        return _fewer_bytes(rows[0], found, cfg, where) if rows else ""
     if found.flops and found.flops > 1.3 * (found.ideal_flops + found.kernel_flops):
         return (
             f"Devices repeat each other's products ({found.flops / 1e12:.1f} TFLOP where "
@@ -73,11 +73,16 @@ def _faster(found: Forecast, cfg: RunConfig, where: Slice) -> str:
     return "Nothing to change: the products of the model are what takes the time."
 
 
-def _fewer_bytes(row: Row, found: Forecast, where: Slice) -> str:
+def _fewer_bytes(row: Row, found: Forecast, cfg: RunConfig, where: Slice) -> str:
     what = (
         f"Most bytes: {row.kind} along {row.axis}, {row.source}, {row.bytes / 2**20:,.0f} MiB in "
         f"{row.count}. "
     )
+    if "cross_entropy" in row.source:
+        return what + (
+            f"Every chunk of the loss sends them: raise loss.chunk, which is {cfg.loss.chunk:,} of "
+            f"the {found.tokens:,} tokens that a step has on all devices together."
+        )
     first = row.axis.split("+")[0]
     smaller = [n for n in axis_sizes(where) if n < found.mesh.get(first, 1)]
     tokens = found.tokens // found.devices

@@ -188,6 +188,26 @@ def test_a_gather_on_the_sparsecore_overlaps_if_something_computes(work, busy):
     assert (one.axis, one.bytes, one.in_flight) == ("seq", 3 * 4 * 4, busy)
 
 
+SCATTERED = """HloModule jit_step, is_scheduled=true
+
+%all-reduce-scatter.1 (p: f32[32,8]) -> f32[8,8] {
+  %p = f32[32,8]{1,0} parameter(0)
+  %all-reduce.1 = f32[32,8]{1,0} all-reduce(%p), channel_id=7, replica_groups={{0,1,2,3},{4,5,6,7}}
+  ROOT %d = f32[8,8]{1,0} dynamic-slice(%all-reduce.1, %i, %z), dynamic_slice_sizes={8,8}
+}
+
+ENTRY %main (a: f32[32,8]) -> f32[8,8] {
+  %a = f32[32,8]{1,0} parameter(0)
+  ROOT %fusion.1 = f32[8,8]{1,0} fusion(%a), kind=kCustom, calls=%all-reduce-scatter.1
+}
+"""
+
+
+def test_a_fused_reduction_that_keeps_a_part_is_a_reduce_scatter():
+    (one,) = census(parse(SCATTERED), {"data": 2, "seq": 4})
+    assert (one.kind, one.axis, one.bytes) == ("reduce-scatter", "seq", 3 * 8 * 8 * 4)
+
+
 def test_rows_add_up():
     (row, other) = summed(census(parse(FUSED), {"data": 2, "seq": 4}))
     assert (row.kind, row.count, row.bytes) == ("all-gather", 6, 6 * 16 * 8 * 2 * 3 // 4)
