@@ -42,18 +42,15 @@ class Collective(NamedTuple):
 
 def census(program: Program, mesh: Mapping[str, int]) -> list[Collective]:
     """The collectives of a compiled step: those of the entry, then those of each loop."""
-    found = []
+    found, carried = [], _started(program.parts)
     for run in runs(program):
         order = list(run.body.values())
         ends = {one.name: i for i, one in enumerate(order)}
-        open_until: dict[tuple[str, str], int] = {}
         for i, one in enumerate(order):
             for inner in begins(one, program.parts):
-                if i <= open_until.get(_channel(inner), -1):
-                    continue  # carried along by a fused computation
+                if _channel(inner) in carried and not _starts(one, program.parts):
+                    continue  # a fused computation, also of a loop, that carries it along
                 done = _end(i, one, order, ends)
-                if done > i and one.opcode == "fusion":
-                    open_until[_channel(inner)] = done
                 meanwhile = order[i + 1 : done]
                 busy = any(computes(other) for other in meanwhile)
                 names = next(filter(None, (op_name(inner), op_name(one), run.names)), "")
@@ -78,6 +75,23 @@ def begins(one: Instruction, parts: Mapping[str, Body]) -> Iterator[Instruction]
     elif one.opcode in ("async-start", "custom-call-start"):
         called = re.search(r"(?:called_computations=\{|calls=)%?([\w.\-<>]+)", one.rest)
         yield from _within(called[1] if called else None, parts)
+
+
+def _starts(one: Instruction, parts: Mapping[str, Body]) -> bool:
+    """Whether a fused computation starts a collective that others carry along."""
+    inside = parts.get(one.calls or "", {}).values()
+    return any("AsyncCollectiveStart" in each.rest for each in inside)
+
+
+def _started(parts: Mapping[str, Body]) -> set[tuple[str, str]]:
+    """Channels of all collectives that are started so."""
+    return {
+        _channel(each)
+        for body in parts.values()
+        if any("AsyncCollectiveStart" in one.rest for one in body.values())
+        for each in body.values()
+        if kind_of(each.opcode)
+    }
 
 
 def _channel(one: Instruction) -> tuple[str, str]:

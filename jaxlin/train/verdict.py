@@ -55,15 +55,15 @@ def _faster(found: Forecast, cfg: RunConfig, where: Slice) -> str:
     """One advice, on what takes the most."""
     p = found.prediction
     assert p is not None and found.rows is not None
+    even = found.ideal_flops + found.kernel_flops
+    if found.flops and found.flops > 1.2 * even:
+        return (
+            f"Devices repeat each other's products: {found.flops / 1e12:.1f} TFLOP where "
+            f"{even / 1e12:.1f} would do if every axis of the mesh split all of them."
+        )
     if p.bound in ("exposed collectives", "collectives in flight"):
         rows = [row for row in found.rows if row.in_flight == (p.bound != "exposed collectives")]
         return _fewer_bytes(rows[0], found, cfg, where) if rows else ""
-    if found.flops and found.flops > 1.3 * (found.ideal_flops + found.kernel_flops):
-        return (
-            f"Devices repeat each other's products ({found.flops / 1e12:.1f} TFLOP where "
-            f"{(found.ideal_flops + found.kernel_flops) / 1e12:.1f} would do): an axis of the mesh "
-            "splits no work."
-        )
     if p.bound == "HBM":
         return (
             "More tokens a device read the same weights: raise batch or context if memory allows."

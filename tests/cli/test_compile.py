@@ -42,7 +42,7 @@ def test_bad_input_is_one_paragraph(capsys, words, said):
 
 @aot
 def test_a_mesh_that_cannot_be_formed(capsys):
-    assert main([*TINY, "--topology", "v5e:4x8", "mesh.fsdp=16"]) == 2
+    assert main([*TINY, "--topology", "v5p:8x8x8", "mesh.fsdp=16"]) == 2
     assert "every axis is a product of dimensions of its own" in capsys.readouterr().err
 
 

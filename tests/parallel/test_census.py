@@ -144,6 +144,16 @@ ENTRY %main (a: bf16[4,8]) -> bf16[4,8] {
 """  # noqa: E501
 
 
+def test_a_loop_may_carry_a_gather_along():
+    """Steps of it in the body of a loop are no gathers of their own."""
+    inside = "%z = bf16[16,8]{1,0} fusion(%x), kind=kOutput, calls=%carried\n  %i.1 = "
+    text = FUSED.replace("%i.1 = ", inside, 1)
+    assert [one.kind for one in census(parse(text), {"data": 2, "seq": 4})] == [
+        "all-reduce",
+        "all-gather",
+    ]
+
+
 def test_a_gather_that_fused_computations_carry_is_one_and_in_flight():
     reduction, gather = census(parse(FUSED), {"data": 2, "seq": 4})
     assert (gather.kind, gather.axis, gather.count, gather.in_flight) == (
