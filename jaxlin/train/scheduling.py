@@ -75,9 +75,13 @@ def arguments(plan: Plan, mesh: jax.sharding.Mesh) -> tuple[Any, Batch]:
 
 
 def needed_bytes(message: str) -> int | None:
-    """What a program would need, from the compiler's refusal; None: it refused something else."""
-    found = re.search(r"Used ([\d.]+)([KMGT]?) of [\d.]+[KMGT]? hbm", message)
-    return int(float(found[1]) * UNITS[found[2]]) if found else None
+    """What a program would need at least, from the compiler's refusal; None: it refused something
+    else. It names the whole, or the temporaries alone where they are too much already."""
+    for text in (r"Used SIZE of \S+ hbm", r"HLO temporaries \(SIZE\) exceeds available HBM"):
+        found = re.search(text.replace("SIZE", r"([\d.]+)([KMGT]?)"), message)
+        if found:
+            return int(float(found[1]) * UNITS[found[2]])
+    return None
 
 
 if __name__ == "__main__":

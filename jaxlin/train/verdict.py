@@ -16,7 +16,7 @@ def verdict(found: Forecast, cfg: RunConfig, where: Slice) -> str:
     peak, hbm = found.memory.peak / GIB, found.memory.hbm / GIB
     if not found.fits:
         return (
-            f"Does not fit: a device would need {peak:.1f} GiB of the {hbm:.0f} GiB of a "
+            f"Does not fit: a device would need at least {peak:.1f} GiB of the {hbm:.0f} GiB of a "
             f"{where.chip.name}. {_less_memory(found, cfg, where)}"
         )
     text = f"Fits: {peak:.1f} of {hbm:.0f} GiB of HBM ({100 * peak / hbm:.0f} %)."

@@ -112,7 +112,9 @@ def test_a_program_that_does_not_fit_gets_advice(words, batch, advice):
     heavy = 8 * GIB if "model.width=8192" in words else 2**20
     one = _refused(cfg, heavy)
     text = verdict(one, cfg, where)
-    assert text.startswith("Does not fit: a device would need 20.0 GiB of the 16 GiB of a v5e.")
+    assert text.startswith(
+        "Does not fit: a device would need at least 20.0 GiB of the 16 GiB of a v5e."
+    )
     assert advice in text
 
 
@@ -136,4 +138,6 @@ def test_the_compilers_refusal_is_read():
         "hbm. Used 20.50G of 15.75G hbm. Exceeded hbm capacity by 4.75G."
     )
     assert needed_bytes(said) == int(20.5 * GIB)
+    alone = "total memory required for HLO temporaries (80.75G) exceeds available HBM (15.75G)"
+    assert needed_bytes(alone) == int(80.75 * GIB)
     assert needed_bytes("INTERNAL: something else") is None
