@@ -6,36 +6,50 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Shaped
+
+from jaxlin.nn.slices import time_slices
 
 
 def chunked_cross_entropy(
-    head: Callable[[Float[Array, "b c d"]], Float[Array, "b c vocab"]],  # gives float32
+    head: Callable[[Float[Array, "*tokens d"]], Float[Array, "*tokens vocab"]],  # gives float32
     hidden: Float[Array, "b t d"],
     targets: Int[Array, "b t"],
     chunk: int,
 ) -> tuple[Float[Array, "b t"], Float[Array, "b t"]]:
     """Per token -log softmax(head(h))[target] and logsumexp(head(h)), float32.
 
-    Logits exist for about `chunk` tokens at a time (a slice of time, for all rows, so that a
-    sharded batch stays where it is); the backward pass computes them again.
+    Logits exist for about `chunk` tokens at a time: some of time, for all rows and of every
+    device's slice, so that a split batch or sequence stays where it is. The backward pass computes
+    them again.
     """
-    b, t, d = hidden.shape
-    size = max(1, min(t, chunk // b))
-    n = -(-t // size)
-    if n == 1:
+    (b, t), slices = targets.shape, time_slices(targets.shape[1])
+    size = max(1, min(t // slices, chunk // (b * slices)))
+    if size == t // slices:
         return _cross_entropy(head, hidden, targets)
-    padding = n * size - t
-    hidden = jnp.pad(hidden, ((0, 0), (0, padding), (0, 0))).reshape(b, n, size, d)
-    targets = jnp.pad(targets, ((0, 0), (0, padding))).reshape(b, n, size)
     body = jax.checkpoint(lambda h, y: _cross_entropy(head, h, y), prevent_cse=False)
     _, out = jax.lax.scan(
-        lambda carry, slice_: (carry, body(*slice_)),
+        lambda carry, part: (carry, body(*part)),
         None,
-        (hidden.swapaxes(0, 1), targets.swapaxes(0, 1)),
+        (_parts(hidden, slices, size), _parts(targets, slices, size)),
     )
-    nll, lse = (a.swapaxes(0, 1).reshape(b, n * size)[:, :t] for a in out)
+    nll, lse = (_joined(x, t // slices) for x in out)
     return nll, lse
+
+
+def _parts(x: Shaped[Array, "b t ..."], slices: int, size: int) -> Shaped[Array, "n b s c ..."]:
+    """Of every slice of time `size` tokens after the other; the last ones are filled up."""
+    b, t, *rest = x.shape
+    x = x.reshape(b, slices, t // slices, *rest)
+    n = -(-x.shape[2] // size)
+    x = jnp.pad(x, ((0, 0), (0, 0), (0, n * size - x.shape[2]), *((0, 0),) * len(rest)))
+    return jnp.moveaxis(x.reshape(b, slices, n, size, *rest), 2, 0)
+
+
+def _joined(parts: Float[Array, "n b s c"], t: int) -> Float[Array, "b _"]:
+    """The inverse, for slices of t tokens."""
+    n, b, slices, size = parts.shape
+    return jnp.moveaxis(parts, 0, 2).reshape(b, slices, n * size)[:, :, :t].reshape(b, -1)
 
 
 def _cross_entropy(

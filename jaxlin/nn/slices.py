@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -33,6 +34,12 @@ def time_axes(t: int) -> tuple[str, ...]:
                 f"of the mesh axis {axis!r}; nearest: {near}"
             )
     return axes
+
+
+def time_slices(t: int) -> int:
+    """Devices of the current mesh that a sequence of t tokens is split over."""
+    sizes = jax.sharding.get_abstract_mesh().shape
+    return math.prod(sizes[axis] for axis in time_axes(t))
 
 
 def on_slices(

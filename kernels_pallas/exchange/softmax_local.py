@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
-# Scores held at once: 256 MiB in float32, of which the backward pass keeps about three. The fewer
+from kernels_pallas.shapes import accumulation_dtype
+
+# Scores held at once: 256 MiB in float32, of which the backward pass holds about four. The fewer
 # rows, the more often all keys are read again; this is what the smallest chips (16 GiB) can spare.
 SCORES_AT_ONCE = 2**26
 
@@ -61,17 +64,20 @@ def attend(
     """o_i = sum_j softmax_j(scale q_i k_j) v_j over the keys j that query i sees.
 
     Where not all [b, h, t, s] scores fit `SCORES_AT_ONCE`, some rows of queries after the other,
-    computed again in the backward pass.
+    computed again in the backward pass; the gradients of k and v add up in float32.
     """
     b, t, h, _ = q.shape
     rows = rows_at_once(b * h, t, k.shape[1])
     if rows == t:
         return _attend(q, k, v, sight, scale)
 
-    @jax.checkpoint
+    wide = [x.astype(accumulation_dtype(x)) for x in (k, v)]
+
+    @functools.partial(jax.checkpoint, prevent_cse=False)
     def one(block: tuple[Array, Array | None, Array]) -> Array:
         queries, ids, first = block
-        return _attend(queries, k, v, sight.rows_from(first, ids), scale)
+        keys, values = (x.astype(q.dtype) for x in wide)
+        return _attend(queries, keys, values, sight.rows_from(first, ids), scale)
 
     return joined(jax.lax.map(one, blocks_of(q, sight, rows)), t)
 
@@ -94,10 +100,11 @@ def blocks_of(
     return blocks, ids, rows * jnp.arange(blocks.shape[0])
 
 
-def cut(x: Shaped[Array, "b t ..."], rows: int) -> Shaped[Array, "n b r ..."]:
-    """Blocks of time, the last one filled with zeros."""
+def cut(x: Shaped[Array, "b t ..."], rows: int, filler: int = 0) -> Shaped[Array, "n b r ..."]:
+    """Blocks of time, the last one filled up."""
     n = -(-x.shape[1] // rows)
-    filled = jnp.pad(x, ((0, 0), (0, n * rows - x.shape[1]), *((0, 0),) * (x.ndim - 2)))
+    missing = ((0, 0), (0, n * rows - x.shape[1]), *((0, 0),) * (x.ndim - 2))
+    filled = jnp.pad(x, missing, constant_values=filler)
     return jnp.moveaxis(filled.reshape(x.shape[0], n, rows, *x.shape[2:]), 1, 0)
 
 

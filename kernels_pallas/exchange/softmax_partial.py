@@ -51,19 +51,13 @@ def join(a: Partial, b: Partial) -> Partial:
     return Partial(outputs, of_a * a.total + of_b * b.total, top)
 
 
-def finish(
-    sums: Partial,
-) -> tuple[Float[Array, "b g j t v"], Float[Array, "b g j t"]]:
-    """Outputs, and the logarithm of the sum of exponentials, which the gradients need."""
-    return sums.outputs / sums.total[..., None], sums.top + jnp.log(sums.total)
-
-
 class Kept(NamedTuple):
     """What the gradients need of a block of queries, whichever keys come."""
 
     q: Float[Array, "b t g j k"]
     d_outputs: Float[Array, "b g j t v"]
-    log_total: Float[Array, "b g j t"]
+    total: Float[Array, "b g j t"]  # over all keys, in units of exp(top)
+    top: Float[Array, "b g j t"]
     along: Float[Array, "b g j t"]  # sum_v d_outputs outputs: the part of d_scores alike for all
 
 
@@ -76,13 +70,13 @@ def gradients(
 ) -> tuple[Float[Array, "b t g j k"], Float[Array, "b s g k"], Float[Array, "b s g v"]]:
     """dq of these keys, dk and dv of these queries, in the dtype of the sums.
 
-    p = exp(score - log_total), dv = p^T do, ds = p (do v^T - along), dq = scale ds k,
+    p = exp(score - top) / total, dv = p^T do, ds = p (do v^T - along), dq = scale ds k,
     dk = scale ds^T q
-    (Dao 2023, arXiv 2307.08691, Algorithm 2).
+    (Dao 2023, arXiv 2307.08691, Algorithm 2, but for log(total), which would round p).
     """
     q = kept.q
-    # A query that sees none of these keys: exp(LOW - log_total) is 0.
-    p = jnp.exp(_scores(q, k, mask, scale) - kept.log_total[..., None])
+    # Where the mask is false, exp(LOW - top) is 0.
+    p = jnp.exp(_scores(q, k, mask, scale) - kept.top[..., None]) / kept.total[..., None]
     d_p = _product("bgjtv,bsgv->bgjts", kept.d_outputs, v)
     d_scores = (p * (d_p - kept.along[..., None]) * scale).astype(q.dtype)
     d_v = _product("bgjts,bgjtv->bsgv", p.astype(v.dtype), kept.d_outputs)

@@ -27,7 +27,6 @@ from kernels_pallas.exchange.softmax_local import (
 from kernels_pallas.exchange.softmax_partial import (
     Kept,
     Partial,
-    finish,
     gradients,
     join,
     nothing,
@@ -85,18 +84,18 @@ def _forward(plan: _Plan, q: Array, kv: Array, ids: Ids) -> tuple[Array, Any]:
     start = (kv, nothing(q, kv.shape[-1] - plan.columns, dtype))
     last = plan.line.size - 1
     (kv, sums), _ = jax.lax.scan(step, vary_alike(start), jnp.arange(last))
-    found, log_total = finish(_joined(plan, q, kv, ids, last, sums))
-    outputs = jnp.moveaxis(found, 3, 1).astype(kv.dtype)
-    names = {"exchange_keys": kv, "exchange_outputs": outputs, "exchange_total": log_total}
-    kept = [checkpoint_name(x, name) for name, x in names.items()]
-    return kept[1], (q, ids, *kept)
+    sums = _joined(plan, q, kv, ids, last, sums)
+    outputs = jnp.moveaxis(sums.outputs / sums.total[..., None], 3, 1).astype(kv.dtype)
+    kv, outputs = checkpoint_name(kv, "exchange_keys"), checkpoint_name(outputs, "exchange_outputs")
+    total, top = (checkpoint_name(x, "exchange_total") for x in sums[1:])
+    return outputs, (q, ids, kv, outputs, total, top)
 
 
 def _backward(plan: _Plan, residuals: Any, d_outputs: Array) -> tuple[Array, Array, None]:
-    q, ids, kv, outputs, log_total = residuals
-    dtype = log_total.dtype
+    q, ids, kv, outputs, total, top = residuals
+    dtype = total.dtype
     along = jnp.einsum("btgjv,btgjv->bgjt", d_outputs.astype(dtype), outputs.astype(dtype))
-    kept = Kept(q, jnp.moveaxis(d_outputs, 1, 3), log_total, along)
+    kept = Kept(q, jnp.moveaxis(d_outputs, 1, 3), total, top, along)
 
     def step(carry: tuple[Array, Array, Array], back: Array) -> tuple[tuple, None]:
         # Three independent things to do: keys go on, gradients catch up, new ones are computed.
@@ -159,9 +158,9 @@ def _contribution(
 ) -> tuple[Float[Array, "b t g j k"], Float[Array, "b s g n"]]:
     """dq, and dk beside dv, of the slice `back` before; zeros if there is none."""
     k, v = kv[..., : plan.columns], kv[..., plan.columns :]
-    (_, t, *_), keys, dtype = kept.q.shape, k.shape[1], kept.log_total.dtype
+    (_, t, *_), keys, dtype = kept.q.shape, k.shape[1], kept.total.dtype
     sight = _sight(plan, t, ids, back)
-    rows = rows_at_once(kept.log_total[..., 0].size, t, keys)
+    rows = rows_at_once(kept.total[..., 0].size, t, keys)
     d_q, d_kv = vary_alike((jnp.zeros(kept.q.shape, dtype), jnp.zeros(kv.shape, dtype), kv))[:2]
 
     def one(queries: Kept, own: Array | None, first: Any) -> tuple[Array, Array]:
@@ -178,15 +177,18 @@ def _contribution(
         if rows == t:
             return one(kept, None if ids is None else ids[0], 0)
         q, own, first = blocks_of(kept.q, sight, rows)
-        rest = [_time_cut(x, rows) for x in kept[1:]]
-        total, parts = jax.lax.scan(step, d_kv, (Kept(q, *rest), own, first))
+        blocks = Kept(q, *(_time_cut(x, rows) for x in kept[1:]))
+        blocks = blocks._replace(total=_time_cut(kept.total, rows, filler=1))  # a divisor
+        total, parts = jax.lax.scan(step, d_kv, (blocks, own, first))
         return joined(parts, t), total
 
     return jax.lax.cond(back <= plan.line.rank(), more, lambda: (d_q, d_kv))
 
 
-def _time_cut(x: Float[Array, "b g j t ..."], rows: int) -> Float[Array, "n b g j r ..."]:
-    return jnp.moveaxis(cut(jnp.moveaxis(x, 3, 1), rows), 2, 4)
+def _time_cut(
+    x: Float[Array, "b g j t ..."], rows: int, filler: int = 0
+) -> Float[Array, "n b g j r ..."]:
+    return jnp.moveaxis(cut(jnp.moveaxis(x, 3, 1), rows, filler), 2, 4)
 
 
 def _time_joined(x: Float[Array, "n b g j r ..."], t: int) -> Float[Array, "b g j t ..."]:

@@ -13,7 +13,9 @@ value columns; the others do every chunk by itself, on as many blocks as there a
 
 `scores` serves linear attention and `factors` the delta rule, with no decay or one a head. With one
 decay a key XLA makes the operands (`ready`), and `gradients` stands for the last two. Between the
-passes only the inputs are kept.
+passes only the inputs are kept. Operands of products are bfloat16; sums are float32, the
+state too, and so is the gradient of the delta rule's keys on its way from `head_gradients` to
+`factor_gradients`, whose part may cancel it.
 
 Nothing here has run on a GPU. Checked without one: every kernel equals the token recurrence in
 Pallas' interpreter, without races, and compiles for sm_90a. To be checked on an H100 or H200:

@@ -6,7 +6,6 @@ With D' the cotangent of the state after a chunk:
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -15,16 +14,14 @@ from jaxtyping import Array, Float
 
 from kernels_pallas.gpu import chunks as cs
 from kernels_pallas.gpu.chunks import Chunks, Sizes
+from kernels_pallas.gpu.passes import along_time
 from kernels_pallas.gpu.tiles import (
-    TILE,
     Ring,
-    kernel,
     load,
     load_rows,
     product,
     products,
     store,
-    tile,
     transposed,
 )
 
@@ -47,19 +44,9 @@ def adjoint(
 ) -> Adjoint:
     """Cotangents of the states and of what was written."""
     inputs = chunks._replace(value=d_outputs)
-    slots = cs.stages(inputs, sizes, fixed=sizes.k // TILE + 1)
-    scratch = dict(
-        slots=cs.slots(inputs, slots, sizes),
-        state=tile(sizes.k, TILE),
-        new=tile(TILE, TILE),
-        barrier=plgpu.Barrier(num_arrivals=len(jax.tree.leaves(inputs)), num_barriers=slots),
-    )
-
     result = Adjoint(cs.state_of(sizes), cs.along_time(sizes, sizes.v), cs.states_of(sizes))
-    blocks = sizes.b * sizes.h * (sizes.v // TILE)
-    return kernel("adjoint", partial(_run, sizes), result, scratch, blocks, interpret)(
-        inputs, d_final
-    )
+    run = along_time("adjoint", _run, sizes, inputs, result, interpret, new=True)
+    return run(inputs, d_final)
 
 
 def _run(

@@ -22,15 +22,13 @@ from jax.experimental.pallas import mosaic_gpu as plgpu
 from jaxtyping import Array
 
 from kernels_pallas.gpu.tiles import (
-    SHARED_BYTES,
     TILE,
-    TILE_BYTES,
     block,
+    load_global,
     load_rows,
     product,
     products,
     store,
-    tile,
     transposed,
 )
 
@@ -105,8 +103,7 @@ class Place(NamedTuple):
 
     def load_state(self, ref: Any) -> tuple[Array, ...]:
         """Blocks [64, 64] of the state in [b h k, v]."""
-        layout = plgpu.Layout.WGMMA
-        parts = [plgpu.load(x, layout=layout, optimized=False) for x in self._blocks(ref)]
+        parts = [load_global(x) for x in self._blocks(ref)]
         # A sum has the type of what a loop makes of it: Pallas traces kernels without the axes
         # that arrays vary over in `shard_map`, but gives refs the types of the arrays.
         return tuple(x + 0.0 for x in parts)
@@ -163,23 +160,6 @@ def chunk_head_and_keys(sizes: Sizes) -> tuple[Any, Any, Any]:
 
 def _divide(x: Any, by: int) -> tuple[Any, Any]:
     return jax.lax.div(x, by), jax.lax.rem(x, by)
-
-
-def slots(inputs: Chunks, stages: int, sizes: Sizes) -> Chunks:
-    """Shared memory for `stages` chunks of the inputs that are there."""
-    k = sizes.k
-    kinds = [tile(stages, TILE, width) for width in (k, TILE, k, TILE, k)]
-    kinds += [plgpu.SMEM((stages, width), jnp.float32) for width in (k, TILE, TILE)]
-    return Chunks(*(None if x is None else m for x, m in zip(inputs, kinds, strict=True)))
-
-
-def stages(inputs: Chunks, sizes: Sizes, fixed: int) -> int:
-    """How many chunks fit into shared memory besides `fixed` tiles [64, 64]."""
-    keys = sizes.k // TILE
-    wide = sum(x is not None for x in (inputs.read, inputs.write, inputs.erase))
-    narrow = sum(x is not None for x in (inputs.scores, inputs.value))
-    slot = TILE_BYTES * (keys * wide + narrow) + 4 * (sizes.k + 2 * TILE)
-    return 2 if 2 * slot + TILE_BYTES * fixed <= SHARED_BYTES else 1
 
 
 def along_time(sizes: Sizes, x: int, dtype: Any = jnp.bfloat16) -> jax.ShapeDtypeStruct:

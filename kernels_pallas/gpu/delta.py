@@ -33,10 +33,8 @@ def delta_operands(plan: Plan, tokens: Any, again: bool) -> tuple[Chunks, Pull]:
     def pull(saved: Saved, d_value: Array) -> Any:
         inputs = Head(q, k, None, made.scores, None, since, of.to_end, of.log_decay)
         d = head_gradients(sizes, plan.scale, inputs, saved, interpret=interpret)
-        cotangents = Factors(None, d_value, d.erase)
-        d_writes = factor_gradients(
-            sizes, writes, made._replace(scores=None), cotangents, interpret=interpret
-        )
+        solution, cotangents = made._replace(scores=None), Factors(None, d_value, d.erase)
+        d_writes = factor_gradients(sizes, writes, solution, cotangents, d.k, interpret=interpret)
         d_gates = Gates(
             d.log_decay + d_writes.log_decay,
             d.keep,
@@ -44,10 +42,9 @@ def delta_operands(plan: Plan, tokens: Any, again: bool) -> tuple[Chunks, Pull]:
             over_keys(sizes, d.to_end),
         )
         ((d_decay, d_beta),) = pull_numbers((d_gates, d_writes.beta, d_writes.erase))
-        d_k = d.k.astype(jnp.float32) + d_writes.k
         return tokens._replace(
             q=cut_time(sizes, d.q, tokens.q),
-            k=cut_time(sizes, d_k, tokens.k).astype(tokens.k.dtype),
+            k=cut_time(sizes, d_writes.k, tokens.k),
             v=cut_time(sizes, d_writes.v, tokens.v),
             beta=d_beta,
             log_decay=d_decay,

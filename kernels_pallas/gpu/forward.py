@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -11,16 +10,14 @@ from jaxtyping import Array, Float
 
 from kernels_pallas.gpu import chunks as cs
 from kernels_pallas.gpu.chunks import Chunks, Sizes
+from kernels_pallas.gpu.passes import along_time
 from kernels_pallas.gpu.tiles import (
-    TILE,
     Ring,
-    kernel,
     load,
     load_rows,
     product,
     products,
     store,
-    tile,
 )
 
 
@@ -50,19 +47,9 @@ def forward(
         entering=cs.states_of(sizes) if states else None,
         new=cs.along_time(sizes, sizes.v) if states and erases else None,
     )
-    slots = cs.stages(inputs, sizes, fixed=sizes.k // TILE + 2)
-    scratch = dict(
-        slots=cs.slots(inputs, slots, sizes),
-        state=tile(sizes.k, TILE),
-        new=tile(TILE, TILE) if erases else None,
-        out=None if states else tile(TILE, TILE),
-        barrier=plgpu.Barrier(num_arrivals=len(jax.tree.leaves(inputs)), num_barriers=slots),
-    )
-
-    blocks = sizes.b * sizes.h * (sizes.v // TILE)
-    return kernel("forward", partial(_run, sizes), result, scratch, blocks, interpret)(
-        inputs, initial_state
-    )
+    tiles = {"new": erases, "out": not states}
+    run = along_time("forward", _run, sizes, inputs, result, interpret, **tiles)
+    return run(inputs, initial_state)
 
 
 def _run(
@@ -86,25 +73,21 @@ def _run(
         chunk = ring.take(n)
         if result.entering is not None:
             plgpu.copy_smem_to_gmem(state, at.state(result.entering, n))
-        added = chunk.value
         if chunk.erase is not None:
-            store(new, load(chunk.value) - product((chunk.erase, state)))
-            plgpu.commit_smem()
-            added = new
+            _write(chunk, state, new)
         if result.new is not None:
             plgpu.copy_smem_to_gmem(new, at.values(result.new, n))
         if result.outputs is not None:
-            outputs = _outputs(chunk, state, added)
+            outputs = _outputs(chunk, state, chunk.value if chunk.erase is None else new)
             plgpu.wait_smem_to_gmem(0, wait_read_only=True)  # of the chunk before
             store(out, outputs)
             plgpu.commit_smem()
             plgpu.copy_smem_to_gmem(out, at.values(result.outputs, n))
-        if chunk.to_end is not None:
-            store(chunk.value, load_rows(chunk.to_end) * load(added))
+        if chunk.to_end is not None and chunk.erase is None:
+            store(chunk.value, load_rows(chunk.to_end) * load(chunk.value))
             plgpu.commit_smem()
-            added = chunk.value
 
-        carry = cs.update(chunk.keep, carry, lambda i: [(cs.keys_of(chunk.write, i), added)])
+        carry = cs.update(chunk.keep, carry, lambda i: [(cs.keys_of(chunk.write, i), chunk.value)])
         if result.entering is not None:
             plgpu.wait_smem_to_gmem(0, wait_read_only=True)
         cs.store_state(state, carry)
@@ -116,6 +99,14 @@ def _run(
     carry = jax.lax.fori_loop(0, sizes.n, step, carry)
     at.save_state(result.final, carry)
     plgpu.wait_smem_to_gmem(0)
+
+
+def _write(chunk: Chunks, state: Any, new: Any) -> None:
+    """N to `new`, and to_end N in the place of U: each is rounded once."""
+    written = load(chunk.value) - product((chunk.erase, state))
+    store(new, written)
+    store(chunk.value, written if chunk.to_end is None else load_rows(chunk.to_end) * written)
+    plgpu.commit_smem()
 
 
 def _outputs(chunk: Chunks, state: Any, new: Any) -> Array:

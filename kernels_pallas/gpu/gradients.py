@@ -18,7 +18,17 @@ from jaxtyping import Array
 
 from kernels_pallas.gpu import chunks as cs
 from kernels_pallas.gpu.chunks import Chunks, Sizes
-from kernels_pallas.gpu.tiles import TILE, block, kernel, load, product, store, tile, transposed
+from kernels_pallas.gpu.tiles import (
+    TILE,
+    block,
+    fetch,
+    kernel,
+    load,
+    product,
+    store,
+    tile,
+    transposed,
+)
 
 
 class Saved(NamedTuple):
@@ -69,10 +79,9 @@ def load_saved(
     chunk = (b * sizes.h + h) * sizes.n + n - b * sizes.n
     keys = block(chunk * (sizes.k // TILE) + k)
     tokens = (block(n), pl.ds(h * sizes.v, sizes.v))
-    windows = Saved(*(None if x is None else x.at[tokens] for x in saved))._replace(
-        entering=saved.entering.at[keys, :], leaving=saved.leaving.at[keys, :]
-    )
-    jax.tree.map(lambda x, ref: plgpu.copy_gmem_to_smem(x, ref, barrier), windows, given)
+    states = (keys, slice(None))
+    new = None if saved.d_new is None else tokens
+    fetch(given, saved, Saved(tokens, tokens, states, states, new), barrier)
 
 
 def kept(given: Saved) -> Array:

@@ -24,6 +24,7 @@ from kernels_pallas.gpu.gradients import Saved, kept, load_saved
 from kernels_pallas.gpu.tiles import (
     TILE,
     block,
+    fetch,
     kernel,
     load,
     load_rows,
@@ -51,12 +52,14 @@ def head_gradients(
     sizes: Sizes, scale: float, inputs: Head, saved: Saved, *, interpret: Any = False
 ) -> Head:
     """Cotangents. Those of since and to_end [b n h k/64 64] are still to be summed over k/64; that
-    of log_decay is the part within the chunk."""
+    of log_decay is the part within the chunk. Where the chunks erase, that of k is float32: the
+    part that comes by way of U and W may cancel it."""
     blocks = sizes.k // TILE
     keys, numbers = cs.along_time(sizes, sizes.k), cs.numbers_of(sizes, TILE)
     parts = cs.numbers_of(sizes, sizes.k)
-    erase = None if saved.d_new is None else keys
-    result = Head(keys, keys, erase, None, parts, parts, parts, numbers)
+    result = Head(keys, keys, None, None, parts, parts, parts, numbers)
+    if saved.d_new is not None:
+        result = result._replace(k=cs.along_time(sizes, sizes.k, jnp.float32), erase=keys)
     vector = plgpu.SMEM((TILE,), jnp.float32)
     square = tile(TILE, TILE)
     scratch = dict(
@@ -93,12 +96,7 @@ def _run(
     keys = block(n), block(h * (sizes.k // TILE) + k)
     chunk = block(n * sizes.h + h)
     windows = Head(keys, keys, None, None, None, chunk, chunk, chunk)
-    jax.tree.map(
-        lambda ref, x, where: plgpu.copy_gmem_to_smem(x.at[where], ref, barrier),
-        own,
-        inputs._replace(scores=None),
-        windows,
-    )
+    fetch(own, inputs._replace(scores=None), windows, barrier)
     plgpu.barrier_wait(barrier)
     d_scores = product((given.d_outputs, transposed(given.new)))
     weights = within.weights(own.log_decay, **decay)
@@ -120,20 +118,24 @@ def _run(
     d_k = load_rows(own.to_end) * write + product((transposed(inner), own.q))
     out.keep[...] = kept(given)
     store(own.q, d_q)
-    store(own.k, d_k)
+    if result.erase is None:
+        store(own.k, d_k)
+    else:
+        result.k.at[keys][...] = d_k
 
     @pl.when(k == 0)
     def _() -> None:
         plgpu.barrier_wait(scores_barrier)
         out.log_decay[...] = within.pull_weights(load(scores) * d_scores, **decay)
 
-    if given.d_new is not None:
+    if result.erase is not None:
         store(inner, -product((given.d_new, transposed(given.entering))))
     plgpu.commit_smem()
     part = block((n * sizes.h + h) * (sizes.k // TILE) + k)
     plgpu.copy_smem_to_gmem(own.q, result.q.at[keys])
-    plgpu.copy_smem_to_gmem(own.k, result.k.at[keys])
-    if result.erase is not None:
+    if result.erase is None:
+        plgpu.copy_smem_to_gmem(own.k, result.k.at[keys])
+    else:
         plgpu.copy_smem_to_gmem(inner, result.erase.at[keys])
     for name in ("keep", "since", "to_end"):
         plgpu.copy_smem_to_gmem(getattr(out, name), getattr(result, name).at[part])

@@ -18,13 +18,15 @@ from kernels_pallas.gpu.gradients import Saved
 
 # What the passes saved and the cotangent of U, to cotangents of the tokens.
 Pull = Callable[[Saved, Array], Any]
+# operands(plan, tokens, again) makes the chunks' operands and the function that pulls them back,
+# which is called only if they are made `again`, for the backward pass.
+Operands = Callable[["Plan", Any, bool], tuple[Chunks, Pull]]
 
 
 class Plan(NamedTuple):
-    """`operands(plan, tokens, again)` makes the chunks' operands and the function that pulls them
-    back, which is called only if they are made `again`, for the backward pass."""
+    """What a call is besides its arrays."""
 
-    operands: Callable[[Plan, Any, bool], tuple[Chunks, Pull]]
+    operands: Operands
     sizes: Sizes
     scale: float
     interpret: Any

@@ -40,6 +40,11 @@ def load(ref: Any) -> jax.Array:
     return plgpu.load(ref, layout=plgpu.Layout.WGMMA).astype(jnp.float32)
 
 
+def load_global(ref: Any) -> jax.Array:
+    """A float32 tile of a global array in registers."""
+    return plgpu.load(ref, layout=plgpu.Layout.WGMMA, optimized=False)
+
+
 def load_rows(ref: Any) -> jax.Array:
     """A vector [64] of shared memory, repeated along the columns of a tile."""
     layout = plgpu.Layout.WGMMA.reduce(1)
@@ -132,6 +137,15 @@ def product_of_splits(left: Any, right: Any) -> jax.Array:
     """The product of two sums of pieces, but for the product of the small ones (2^-16)."""
     (a, b), (c, d) = ((x.at[0], x.at[1]) for x in (left, right))
     return product((a, c), (a, d), (b, c))
+
+
+def fetch(refs: Any, arrays: Any, windows: Any, barrier: Any) -> None:
+    """Starts to copy the windows of the global arrays to shared memory."""
+
+    def copy(ref: Any, x: Any, at: Any) -> None:
+        plgpu.copy_gmem_to_smem(x.at[at], ref, barrier)
+
+    jax.tree.map(copy, refs, arrays, windows)
 
 
 def rows_and_columns() -> tuple[jax.Array, jax.Array]:

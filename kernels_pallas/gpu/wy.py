@@ -11,7 +11,6 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
@@ -23,6 +22,7 @@ from kernels_pallas.gpu.chunks import Sizes
 from kernels_pallas.gpu.tiles import (
     TILE,
     block,
+    fetch,
     kernel,
     load_columns,
     load_rows,
@@ -90,7 +90,7 @@ def _run(
     rows, chunk = block(n), block(n * sizes.h + h)
     keys, values = (rows, pl.ds(h * sizes.k, sizes.k)), (rows, pl.ds(h * sizes.v, sizes.v))
     at = Writes(keys, keys, values, chunk, chunk, chunk)
-    jax.tree.map(lambda ref, x, w: plgpu.copy_gmem_to_smem(x.at[w], ref, barrier), own, writes, at)
+    fetch(own, writes, at, barrier)
     plgpu.barrier_wait(barrier)
     weights = within.weights(own.log_decay, ones=ones, pieces=solve["lowers"])
     scores = ones  # which are not wanted any more; two blocks of threads fit at k = v = 128

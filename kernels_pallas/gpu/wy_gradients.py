@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
+from jaxtyping import Array, Float
 
 from kernels_pallas.gpu import chunks as cs
 from kernels_pallas.gpu import within
@@ -22,8 +23,10 @@ from kernels_pallas.gpu.tiles import (
     TILE,
     Ring,
     block,
+    fetch,
     kernel,
     load,
+    load_global,
     load_rows,
     product,
     store,
@@ -46,12 +49,13 @@ def factor_gradients(
     writes: Writes,
     solution: Factors,
     cotangents: Factors,
+    d_k: Float[Array, "bt hk"],
     *,
     interpret: Any = False,
 ) -> Writes:
     """Cotangents of all but q by way of U and W; that of log_decay is the part within the chunk.
 
-    `solution` holds the inverse.
+    `solution` holds the inverse. `d_k`, float32, is added to the cotangent of k.
     """
     keys, numbers = cs.along_time(sizes, sizes.k), cs.numbers_of(sizes, TILE)
     result = Writes(None, keys, cs.along_time(sizes, sizes.v), numbers, numbers, numbers)
@@ -72,7 +76,7 @@ def factor_gradients(
     )
     blocks = sizes.b * sizes.n * sizes.h
     run = kernel("factor_gradients", partial(_run, sizes), result, scratch, blocks, interpret)
-    return run(writes, solution, cotangents)
+    return run(writes, solution, cotangents, d_k)
 
 
 def _run(
@@ -80,6 +84,7 @@ def _run(
     writes: Writes,
     solution: Factors,
     cotangents: Factors,
+    others: Any,
     result: Writes,
     *,
     own: Writes,
@@ -96,12 +101,7 @@ def _run(
     n, h = cs.chunk_and_head(sizes)
     rows, chunk = block(n), block(n * sizes.h + h)
     at = Writes(None, (rows, pl.ds(h * sizes.k, sizes.k)), None, chunk, chunk, chunk)
-    jax.tree.map(
-        lambda ref, x, w: plgpu.copy_gmem_to_smem(x.at[w], ref, barrier),
-        own,
-        writes._replace(q=None, v=None),
-        at,
-    )
+    fetch(own, writes._replace(q=None, v=None), at, barrier)
     for i in range(2):
         piece = solution.inverse.at[rows, block(2 * h + i)]
         plgpu.copy_gmem_to_smem(piece, inverse.at[i], barrier)
@@ -148,12 +148,14 @@ def _run(
     vectors.erase[...] = d_erase
     store(pulled, beta * weights * d_lower)
     plgpu.commit_smem()
-    for i in range(keys):
+    parts_of_k = [(rows, block(h * keys + i)) for i in range(keys)]
+    for i, part in enumerate(parts_of_k):
         k, d_k = own.k.at[:, block(i)], kept.at[i]
-        store(d_k, load(d_k) + product((pulled, k), (transposed(pulled), k)))
+        d_k_before = load_global(others.at[part]) + load(d_k)
+        store(d_k, d_k_before + product((pulled, k), (transposed(pulled), k)))
     plgpu.commit_smem()
-    for i in range(keys):
-        plgpu.copy_smem_to_gmem(kept.at[i], result.k.at[rows, block(h * keys + i)])
+    for i, part in enumerate(parts_of_k):
+        plgpu.copy_smem_to_gmem(kept.at[i], result.k.at[part])
     jax.tree.map(
         lambda ref, x: plgpu.copy_smem_to_gmem(ref, x.at[chunk]),
         vectors,

@@ -45,7 +45,11 @@ def linear_attention_across(
     """
     summary = linear_attention_summary(k, v, log_decay, segment_ids=segment_ids)
     if segment_ids is None and (log_decay is None or log_decay.ndim == 1):
-        shared = None if log_decay is None else jnp.exp(q.shape[1] * log_decay)
+        shared = (
+            None
+            if log_decay is None
+            else jnp.exp(q.shape[1] * log_decay.astype(summary.state.dtype))
+        )
         summary = summary._replace(transition=shared)
     state = entering(summary, axis, how, initial_state, continues(segment_ids, axis))
     own, _ = linear_attention(q, k, v, log_decay, scale=scale, segment_ids=segment_ids, **options)
@@ -65,11 +69,6 @@ def _read(tokens: Tokens, state: Float[Array, "b h k v"]) -> Float[Array, "b t h
     if tokens.resets is not None:
         reached = ~jnp.cumsum(tokens.resets, axis=1).astype(bool)
         weighted = jnp.where(reached[..., None, None], weighted, 0)
-    short = jnp.dtype(q.dtype).itemsize < 4
-    operands = [x.astype(q.dtype) if short else x for x in (weighted, state)]
-    return jnp.einsum(
-        "bthk,bhkv->bthv",
-        *operands,
-        precision="default" if short else "highest",
-        preferred_element_type=state.dtype,
-    )
+    # As in the chunked forms: what was short is multiplied short where the chip does so by itself.
+    precision = "default" if jnp.dtype(q.dtype).itemsize < 4 else "highest"
+    return jnp.einsum("bthk,bhkv->bthv", weighted, state, precision=precision)

@@ -33,6 +33,8 @@ DIMS = Dims()
 PLAIN = ("reference", "xla")
 # Run in the interpreter, in float32 and bfloat16; the others in float64 too.
 KERNELS = ("pallas_tpu",)
+# Run in the interpreter, in bfloat16 alone and in chunks of 64 alone: `test_op_bfloat16`.
+BFLOAT16 = ("pallas_gpu",)
 
 
 class Op(NamedTuple):
@@ -93,9 +95,15 @@ OPS = {
         draw_heads,
         recurrences.linear_attention,
         HEADS,
+        (*PLAIN, *KERNELS, *BFLOAT16),
     ),
     "delta_rule": Op(
-        kp.delta_rule, kp.delta_rule_summary, draw_delta, recurrences.delta_rule, HEADS
+        kp.delta_rule,
+        kp.delta_rule_summary,
+        draw_delta,
+        recurrences.delta_rule,
+        HEADS,
+        (*PLAIN, *KERNELS, *BFLOAT16),
     ),
     "linear_recurrence": Op(
         kp.linear_recurrence,
@@ -162,7 +170,7 @@ def _evaluate(run, options, arrays, segment_ids, cotangents):
 
 def evaluate(case: Case, dtype: Any = np.float64, run: Callable | None = None, **options) -> Arrays:
     """Outputs, final state and the gradient of every input, as they come."""
-    if options.get("implementation") in KERNELS:
+    if options.get("implementation") in (*KERNELS, *BFLOAT16):
         options = {"interpret": True} | options
     with jax.enable_x64(dtype == np.float64):
         arrays, cotangents = device_arrays(case, dtype)
@@ -185,16 +193,20 @@ def exact(case: Case) -> Arrays:
     return evaluate(case, implementation="reference")
 
 
-def errors(found: Arrays, wanted: Arrays) -> dict[str, float]:
-    """Largest error of each array, relative to its largest entry; inf where not finite."""
+def errors(found: Arrays, wanted: Arrays, sizes: Arrays | None = None) -> dict[str, float]:
+    """Largest error of each array, relative to its largest entry; inf where not finite.
+
+    `sizes`: of the terms that entries are sums of; the largest counts where entries are smaller.
+    """
     result = {}
     for name, want in wanted.items():
         difference = np.abs(found[name].astype(np.float64) - want).max()
-        size = max(np.abs(want).max(), 1e-30)
+        size = max(np.abs(want).max(), sizes[name].max() if sizes else 0, 1e-30)
         result[name] = float(difference / size) if np.isfinite(difference) else np.inf
     return result
 
 
-def assert_close(found: Arrays, wanted: Arrays, bound: float) -> None:
-    bad = {name: error for name, error in errors(found, wanted).items() if not error <= bound}
+def assert_close(found: Arrays, wanted: Arrays, bound: float, sizes: Arrays | None = None) -> None:
+    every = errors(found, wanted, sizes)
+    bad = {name: error for name, error in every.items() if not error <= bound}
     assert not bad, f"relative errors above {bound}: {bad}"

@@ -77,13 +77,13 @@ def test_equals_one_device_without_documents(config: Any) -> None:
     check(config, packed=False)
 
 
-def reach(config: Any, exchange: Exchange) -> jax.Array:
+def reach(config: Any, exchange: Exchange, ranks: int = RANKS) -> jax.Array:
     """|d y_last / d x_t| of each token, [T]."""
     module = built(config, exchange)
     x = jnp.asarray(np.random.default_rng(8).normal(size=(1, T, WIDTH)), jnp.float32)
     last = lambda p, x: jnp.sum(module.apply(p, x)[0][:, -1] ** 2)  # noqa: E731
     weights = params(config)
-    with jax.set_mesh(mesh_of(("seq",), RANKS)):
+    with jax.set_mesh(mesh_of(("seq",), ranks)):
         return jnp.abs(jax.jit(jax.grad(last, 1))(weights, x)).sum((0, 2))
 
 
@@ -104,6 +104,8 @@ def test_the_last_device_sees_the_first_token(config: Any) -> None:
     """And only its own slice where nothing travels, or the first half would prove nothing."""
     window = getattr(config, "window", None)
     first = 0 if window is None else T - window
+    if not reach(config, Exchange(), ranks=1)[first] > 0:
+        pytest.skip("forgets the first token by itself")
     assert reach(config, Exchange())[first] > 0
     alone = reach(config, Exchange(method="off", softmax="off"))
     halo = max((getattr(config, "conv", 0) or 1) - 1, 0)

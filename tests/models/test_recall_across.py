@@ -33,7 +33,9 @@ PATTERNS = {
 
 def model(pattern: str, exchange: Exchange) -> Any:
     mixer, attention = GatedDeltaNet(heads=2, head_dim=8), Softmax(heads=2)
-    sizes: Any = dict(vocab=VALUES + 2, width=32, layers=2, mixer=mixer, attention=attention)
+    sizes: Any = dict(
+        dtype="float32", vocab=VALUES + 2, width=32, layers=2, mixer=mixer, attention=attention
+    )
     return lm.build(LM(pattern=PATTERNS[pattern], **sizes), exchange)
 
 
@@ -50,7 +52,8 @@ def batch(key: jax.Array) -> tuple[jax.Array, jax.Array]:
 def curve(pattern: str, exchange: Exchange | None, steps: int) -> np.ndarray:
     """The loss of every step, on one device or (exchange given) on eight."""
     network = model(pattern, exchange or Exchange())
-    optimizer = optax.adam(3e-3)
+    # eps of the size of the gradients: rounding errors then stay rounding errors.
+    optimizer = optax.adam(1e-2, eps=1e-3)
     variables = network.init(jax.random.key(0), jnp.zeros((1, 8), jnp.int32))["params"]
     variables = nn.meta.unbox(variables)
 
@@ -84,6 +87,7 @@ def curve(pattern: str, exchange: Exchange | None, steps: int) -> np.ndarray:
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_learnt_only_with_exchange(pattern: str) -> None:
     alone, split, off = (curve(pattern, way, STEPS) for way in (None, Exchange(), OFF))
-    assert np.max(np.abs(split - alone)[:100]) < 1e-4
+    # Later, where the loss falls steeply, roundings grow: training is chaotic there.
+    assert np.max(np.abs(split - alone)[:20]) < 1e-5
     assert np.mean(split[-20:]) < 0.2 * CHANCE
     assert np.mean(off[-20:]) > 0.95 * CHANCE

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from kernels_pallas.gpu import within
+from kernels_pallas.gpu import inverse, within
 from kernels_pallas.gpu.tiles import Ring
 from tests.conformance.ops import Dims, errors, evaluate, exact
 from tests.kernels_pallas.gpu import problems
@@ -15,9 +15,9 @@ from tests.kernels_pallas.gpu.test_kernels import BOUND
 NAME = "linear_attention"
 
 
-def found_with(form: str) -> dict[str, float]:
-    case = problems.case_of(NAME, form, 130, Dims(1, 1, 8, 8))
-    found = evaluate(case, jnp.bfloat16, run=problems.runner(NAME, problems.RACES))
+def found_with(form: str, name: str = NAME, t: int = 130) -> dict[str, float]:
+    case = problems.case_of(name, form, t, Dims(1, 1, 8, 8))
+    found = evaluate(case, jnp.bfloat16, run=problems.runner(name, problems.RACES))
     return errors(found, exact(case))
 
 
@@ -45,6 +45,18 @@ def test_a_dropped_gradient_of_the_decay_is_seen(monkeypatch) -> None:
     )
     bad = {key for key, error in found_with("head").items() if error > BOUND}
     assert bad == {"d_log_decay"}
+
+
+def test_a_missing_solve_is_seen(monkeypatch) -> None:
+    """Tokens of a chunk that do not see what the others of the chunk have written."""
+
+    def unsolved(lower, **scratch):
+        return sound(0 * lower, **scratch)
+
+    sound = inverse.unit_lower_inverse
+    monkeypatch.setattr(inverse, "unit_lower_inverse", unsolved)
+    bad = {key for key, error in found_with("head", "delta_rule", 20).items() if error > BOUND}
+    assert {"outputs", "state", "d_q", "d_k", "d_v", "d_beta", "d_initial_state"} <= bad
 
 
 def test_a_missing_wait_is_a_race(monkeypatch) -> None:
