@@ -44,3 +44,18 @@ def base(args: argparse.Namespace) -> tuple[RunConfig, list[str]]:
             "and overrides are written path=value"
         )
     return (preset(presets[0]) if presets else read(args.config)), overrides
+
+
+def vocab(cfg: RunConfig) -> int:
+    """Set, or that of the tokenizer that the data names."""
+    if cfg.model.vocab is not None:
+        return cfg.model.vocab
+    from jaxlin.config.errors import ConfigError
+    from jaxlin.data.tokenizer import load_tokenizer, model_vocab
+
+    if not hasattr(cfg.data, "tokenizer"):
+        raise ConfigError(
+            f"model.vocab: not set, and data of kind {cfg.data.kind!r} names no tokenizer; set "
+            "model.vocab"
+        )
+    return model_vocab(None, load_tokenizer(cfg.data.tokenizer))

@@ -55,7 +55,7 @@ def describe(cfg: RunConfig, context: int) -> dict[str, Any]:
     from jaxlin.parallel.paths import flatten
     from jaxlin.train.plan import make_plan
 
-    cfg = dataclasses.replace(cfg, model=dataclasses.replace(cfg.model, vocab=_vocab(cfg)))
+    cfg = dataclasses.replace(cfg, model=dataclasses.replace(cfg.model, vocab=common.vocab(cfg)))
     mesh = _sizes(cfg)
     check(cfg, mesh)
     plan = make_plan(cfg, mesh)
@@ -100,18 +100,3 @@ def _sizes(cfg: RunConfig) -> dict[str, int]:
     return sizes(
         cfg.mesh, math.prod(max(1, named[axis]) for axis in ("data", "fsdp", "seq", "tensor"))
     )
-
-
-def _vocab(cfg: RunConfig) -> int:
-    """Set, or that of the tokenizer that the data names."""
-    if cfg.model.vocab is not None:
-        return cfg.model.vocab
-    from jaxlin.config.errors import ConfigError
-    from jaxlin.data.tokenizer import load_tokenizer, model_vocab
-
-    if not hasattr(cfg.data, "tokenizer"):
-        raise ConfigError(
-            f"model.vocab: not set, and data of kind {cfg.data.kind!r} names no tokenizer; set "
-            "model.vocab"
-        )
-    return model_vocab(None, load_tokenizer(cfg.data.tokenizer))

@@ -99,7 +99,7 @@ def _plan(how: Exchange, summary: Summary, line: Line) -> _Plan:
             f"exchange: a psum adds states that do not decay, found transitions {m.shape}; "
             "use all_gather, hierarchical, log_step or ring"
         )
-    how = chosen(how, line.size)
+    how = chosen(how, summary, line.size)
     factors = _factors(how, line.size)
     shared = m is None or (m.ndim == 1 and e.ndim > 2)
     # Products of matrices lose too much in bfloat16.
@@ -107,11 +107,13 @@ def _plan(how: Exchange, summary: Summary, line: Line) -> _Plan:
     return _Plan(how.method, line, factors, Wire(dtype, not shared))
 
 
-def chosen(how: Exchange, ranks: int) -> Exchange:
+def chosen(how: Exchange, summary: Summary, ranks: int) -> Exchange:
     """The same with a method."""
     if how.method != AUTO:
         return how
-    return how._replace(method="all_gather" if ranks <= 16 else "hierarchical")
+    from kernels_pallas.exchange.choose import settle  # which builds on this file
+
+    return settle(how, summary, ranks)
 
 
 def _factors(how: Exchange, ranks: int) -> tuple[int, ...]:

@@ -20,6 +20,7 @@ class Instruction(NamedTuple):
     operands: tuple[str, ...]
     calls: str | None
     kernel: bool
+    rest: str  # of the line: operands and attributes
 
 
 class Copy(NamedTuple):
@@ -67,7 +68,7 @@ def computations(text: str) -> dict[str, dict[str, Instruction]]:
             calls = re.search(r"calls=%?([\w.\-<>]+)", rest)
             kernel = 'custom_call_target="tpu_custom_call"' in rest
             body[name] = Instruction(
-                name, shape, opcode, operands, calls[1] if calls else None, kernel
+                name, shape, opcode, operands, calls[1] if calls else None, kernel, rest
             )
     return found
 

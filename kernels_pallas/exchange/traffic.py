@@ -1,0 +1,81 @@
+"""What each method of exchange sends: bytes and steps, without compiling anything."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+from kernels_pallas.exchange.api import Exchange, two_factors
+
+Transition = Literal["none", "shared", "head", "key", "dense"]
+
+
+class State(NamedTuple):
+    """What one device holds of a layer's states: `rows` (batch times heads) of [k, v].
+
+    transition: as ops name decays; "shared" is a number a head that all devices know. The
+    elementwise recurrence over d channels has b d rows of [1, 1] and "key".
+    """
+
+    rows: int
+    k: int
+    v: int
+    transition: Transition = "key"
+
+
+class Traffic(NamedTuple):
+    """Bytes that one device receives in a layer, and collectives one after the other."""
+
+    forward: int
+    backward: int
+    steps: int  # forward and backward
+
+    @property
+    def total(self) -> int:
+        return self.forward + self.backward
+
+
+def columns(transition: Transition, k: int) -> int:
+    """Columns that travel beside a state's v."""
+    return {"none": 0, "shared": 0, "head": 1, "key": 1, "dense": k}[transition]
+
+
+def levels(how: Exchange, ranks: int) -> tuple[int, ...]:
+    """Sizes of the groups that gather one after the other."""
+    return (how.factors or two_factors(ranks)) if how.method == "hierarchical" else (ranks,)
+
+
+def traffic(how: Exchange, ranks: int, state: State) -> Traffic:
+    """What one device receives for one layer.
+
+        all_gather    (W - 1) k (v + c) forward, (W - 1) k v backward
+        hierarchical  sum over factors of (W_i - 1) instead of W - 1
+        log_step      ceil(log2(W - 1)) + 1 times k (v + c), both ways
+        ring          (W - 1) k v, both ways
+        psum          2 (W - 1) / W k v, both ways
+
+    times rows and bytes a number; W devices, c columns of the transition (0, 1, or k of a matrix,
+    which travels again in the backward pass of gathers). In bfloat16 c counts twice. Where a
+    permutation has no sender (the first devices) nothing arrives: figures are of the last device.
+
+    Source: Sun et al. 2025, arXiv 2502.07563, section 4.4; what is written here counts every state
+    that arrives.
+    """
+    size = 4 if how.wire is None else 2
+    extra = columns(state.transition, state.k) * (1 if how.wire is None else 2)
+    alone = state.rows * state.k * state.v * size
+    packed = state.rows * state.k * (state.v + extra) * size
+    if ranks == 1 or how.method == "off":
+        return Traffic(0, 0, 0)
+    if how.method in ("all_gather", "hierarchical"):
+        factors = levels(how, ranks)
+        copies = sum(factors) - len(factors)
+        back = packed if state.transition == "dense" else alone
+        return Traffic(copies * packed, copies * back, 2 * len(factors))
+    if how.method == "log_step":
+        steps = 1 + math.ceil(math.log2(max(1, ranks - 1)))
+        return Traffic(steps * packed, steps * packed, 2 * steps)
+    if how.method == "ring":
+        return Traffic((ranks - 1) * alone, (ranks - 1) * alone, 2 * (ranks - 1))
+    once = 2 * (ranks - 1) * alone // ranks  # psum
+    return Traffic(once, once, 2)
