@@ -164,5 +164,7 @@ def _written(one: Instruction, called: Body) -> int:
 
 def _piece(body: Body, name: str) -> Piece:
     """The (first) array of an instruction by name; nothing where it is unknown."""
+    name, _, index = name.partition("#")  # of a tuple: 'fusion.3#1'
     found = pieces(body[name].shape) if name in body else []
-    return found[0] if found else Piece("token", (0,), False)
+    number = int(index or 0)
+    return found[number] if number < len(found) else Piece("token", (0,), False)
