@@ -31,7 +31,7 @@ class Collective(NamedTuple):
     bytes: int  # that a device receives in one run
     places: int  # between sender and receiver of a permutation, along the axis; else 0
     in_flight: bool  # while the device computes
-    cycles: int  # of the computations scheduled meanwhile, as the compiler estimates them
+    cycles: int  # of what is computed meanwhile, by the compiler; 0 without code
     source: str  # 'forward blocks_0/layer_0/mixer'
     op: str  # all names of the source
 

@@ -24,7 +24,7 @@ class Work(NamedTuple):
 
     flops: int  # of matrix products outside of kernels; multiply and add count one each
     hbm: int  # bytes to and from HBM
-    cycles: int  # of all that the compiler estimates: not of kernels
+    cycles: int  # that the compiler estimates, not of kernels; 0 in a schedule without code
 
 
 def work(program: Program) -> Work:
