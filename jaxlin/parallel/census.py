@@ -31,7 +31,7 @@ class Collective(NamedTuple):
     bytes: int  # that a device receives in one run
     places: int  # between sender and receiver of a permutation, along the axis; else 0
     in_flight: bool  # while the device computes
-    cycles: int  # of the computations scheduled meanwhile, as the compiler estimates them
+    cycles: int  # of what is computed meanwhile, by the compiler; 0 without code
     source: str  # 'forward blocks_0/layer_0/mixer'
     op: str  # all names of the source
 
@@ -73,8 +73,13 @@ def begins(one: Instruction, parts: Mapping[str, Body]) -> Iterator[Instruction]
     elif one.opcode == "fusion":
         yield from _within(one.calls, parts)
     elif one.opcode in ("async-start", "custom-call-start"):
-        called = re.search(r"(?:called_computations=\{|calls=)%?([\w.\-<>]+)", one.rest)
-        yield from _within(called[1] if called else None, parts)
+        yield from _within(one.calls or _offloaded(one), parts)
+
+
+def _offloaded(one: Instruction) -> str | None:
+    """The computation that a call hands to the SparseCore."""
+    called = re.search(r"called_computations=\{%?([\w.\-<>]+)", one.rest)
+    return called[1] if called else None
 
 
 def _starts(one: Instruction, parts: Mapping[str, Body]) -> bool:
@@ -105,8 +110,8 @@ def _within(name: str | None, parts: Mapping[str, Body]) -> Iterator[Instruction
             yield one._replace(opcode=SCATTER)
         elif kind_of(one.opcode):
             yield one
-        elif one.calls:
-            yield from _within(one.calls, parts)
+        elif inner := one.calls or _offloaded(one):
+            yield from _within(inner, parts)
 
 
 def _end(i: int, one: Instruction, order: list[Instruction], places: Mapping[str, int]) -> int:
@@ -119,7 +124,7 @@ def _end(i: int, one: Instruction, order: list[Instruction], places: Mapping[str
             return done
     reached = {one.name}
     for j, later in enumerate(order[i + 1 :], i + 1):
-        if reached.intersection(later.operands):
+        if reached.intersection(name.partition("#")[0] for name in later.operands):
             if later.opcode.endswith("-done") or "collective-done" in later.name:
                 return j
             reached.add(later.name)

@@ -24,7 +24,7 @@ class Work(NamedTuple):
 
     flops: int  # of matrix products outside of kernels; multiply and add count one each
     hbm: int  # bytes to and from HBM
-    cycles: int  # of all that the compiler estimates: not of kernels
+    cycles: int  # that the compiler estimates, not of kernels; 0 in a schedule without code
 
 
 def work(program: Program) -> Work:
@@ -164,5 +164,7 @@ def _written(one: Instruction, called: Body) -> int:
 
 def _piece(body: Body, name: str) -> Piece:
     """The (first) array of an instruction by name; nothing where it is unknown."""
+    name, _, index = name.partition("#")  # of a tuple: 'fusion.3#1'
     found = pieces(body[name].shape) if name in body else []
-    return found[0] if found else Piece("token", (0,), False)
+    number = int(index or 0)
+    return found[number] if number < len(found) else Piece("token", (0,), False)

@@ -64,7 +64,7 @@ def computations(text: str) -> dict[str, dict[str, Instruction]]:
             body = found.setdefault(head[1], {})
         elif match := LINE.match(line):
             name, shape, opcode, rest = match.groups()
-            operands = tuple(re.findall(r"%([\w.\-<>]+)", rest.partition(")")[0]))
+            operands = tuple(re.findall(r"%([\w.\-<>]+(?:#\d+)?)", rest.partition(")")[0]))
             calls = re.search(r"calls=%?([\w.\-<>]+)", rest)
             kernel = 'custom_call_target="tpu_custom_call"' in rest
             body[name] = Instruction(
