@@ -32,7 +32,7 @@ def hybrid_1b3() -> RunConfig:
             attention=Softmax(heads=32),
             remat="mixer",
         ),
-        loss=Loss(chunk=524_288),  # of all devices together: half of a step's tokens
+        loss=Loss(chunk=2048),
         data=Packed(path="data/fineweb_edu"),
         optim=AdamW(lr=3e-4, weight_decay=0.01),
         schedule=Cosine(warmup=1000, final=0.1),

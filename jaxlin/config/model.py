@@ -53,4 +53,4 @@ class Loss:
     """Next-token cross-entropy over chunks of tokens."""
 
     z: NonNegativeFloat = 0.0  # weight of mean(logsumexp(logits)^2)
-    chunk: PositiveInt = 1024  # tokens whose logits exist at one time
+    chunk: PositiveInt = 1024  # tokens a device whose logits exist at one time

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Shaped
 
-from jaxlin.nn.slices import time_slices
+from jaxlin.nn.slices import batch_slices, time_slices
 
 
 def chunked_cross_entropy(
@@ -19,12 +19,13 @@ def chunked_cross_entropy(
 ) -> tuple[Float[Array, "b t"], Float[Array, "b t"]]:
     """Per token -log softmax(head(h))[target] and logsumexp(head(h)), float32.
 
-    Logits exist for about `chunk` tokens at a time: some of time, for all rows and of every
-    device's slice, so that a split batch or sequence stays where it is. The backward pass computes
-    them again.
+    Logits exist for about `chunk` tokens a device at a time: some of time, for all rows and of
+    every device's slice, so that a split batch or sequence stays where it is. The backward pass
+    computes them again.
     """
     (b, t), slices = targets.shape, time_slices(targets.shape[1])
-    size = max(1, min(t // slices, chunk // (b * slices)))
+    rows = max(1, b // batch_slices())
+    size = max(1, min(t // slices, chunk // rows))
     if size == t // slices:
         return _cross_entropy(head, hidden, targets)
     body = jax.checkpoint(lambda h, y: _cross_entropy(head, h, y), prevent_cse=False)

@@ -42,6 +42,12 @@ def time_slices(t: int) -> int:
     return math.prod(sizes[axis] for axis in time_axes(t))
 
 
+def batch_slices() -> int:
+    """Devices of the current mesh that a batch is split over."""
+    sizes = jax.sharding.get_abstract_mesh().shape
+    return math.prod(sizes[axis] for axis in BATCH_AXES if axis in automatic_axes())
+
+
 def on_slices(
     function: Callable[..., Array], given: Mapping[str, tuple[str, Any]], out: str
 ) -> Array:

@@ -52,7 +52,7 @@ def curve(pattern: str, exchange: Exchange | None, steps: int) -> np.ndarray:
     """The loss of every step, on one device or (exchange given) on eight."""
     network = model(pattern, exchange or Exchange())
     # eps of the size of the gradients: rounding errors then stay rounding errors.
-    optimizer = optax.adam(1e-2, eps=1e-3)
+    optimizer = optax.adam(3e-3, eps=1e-3)
     variables = network.init(jax.random.key(0), jnp.zeros((1, 8), jnp.int32))["params"]
     variables = nn.meta.unbox(variables)
 
