@@ -19,7 +19,7 @@ from jaxtyping import Array
 from kernels_pallas.chip import automatic_axes
 from kernels_pallas.delta_rule.across import delta_rule_across
 from kernels_pallas.delta_rule.api import delta_rule
-from kernels_pallas.exchange.api import BEST, Exchange
+from kernels_pallas.exchange.how import BEST, Exchange
 from kernels_pallas.linear_attention.across import linear_attention_across
 from kernels_pallas.linear_attention.api import linear_attention
 from kernels_pallas.linear_recurrence.across import linear_recurrence_across

@@ -13,8 +13,8 @@ from jaxlin.config.pattern import resolve
 from jaxlin.config.run import RunConfig
 from jaxlin.mixers import build
 from jaxlin.nn.linear import observed
-from kernels_pallas.exchange.api import AUTO, Exchange
 from kernels_pallas.exchange.choose import choose
+from kernels_pallas.exchange.how import AUTO, Exchange
 from kernels_pallas.exchange.softmax_traffic import softmax_traffic
 from kernels_pallas.exchange.traffic import State, Transition, levels, traffic
 

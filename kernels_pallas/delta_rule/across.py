@@ -12,8 +12,8 @@ from jaxtyping import Array, Float, Int
 
 from kernels_pallas.delta_rule.api import delta_rule
 from kernels_pallas.delta_rule.summary import delta_rule_summary
-from kernels_pallas.exchange.api import BEST, Exchange
 from kernels_pallas.exchange.entering import continues, entering, last_state
+from kernels_pallas.exchange.how import BEST, Exchange
 from kernels_pallas.exchange.line import Axis
 
 

@@ -12,7 +12,9 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
+from kernels_pallas.exchange.choose import settle
 from kernels_pallas.exchange.gathered import exchange_gathered
+from kernels_pallas.exchange.how import AUTO, BEST, Exchange, two_factors
 from kernels_pallas.exchange.line import Axis, Line
 from kernels_pallas.exchange.steps import exchange_in_log_steps, exchange_in_ring
 from kernels_pallas.exchange.wire import Wire
@@ -22,29 +24,6 @@ from kernels_pallas.vary import vary_alike
 # Names of the residuals, for a policy of `jax.checkpoint`: with all of them saved, a backward pass
 # that recomputes its layer does not repeat the exchange.
 RESIDUALS = ("exchange_state", "exchange_transition")
-
-
-AUTO = "auto"
-
-
-class Exchange(NamedTuple):
-    """How states travel.
-
-    method: "auto" (chosen from bytes, devices and chip), "all_gather" (LASP-2: one collective of
-        ranks - 1 states), "hierarchical" (one for each of `factors`), "log_step" (permutations of
-        one state over doubling distances), "ring" (LASP-1: ranks - 1 of them, one after the
-        other), "psum" (the sum of all states, of bidirectional attention) or "off" (nothing
-        travels: the control of experiments).
-    factors: of the number of devices, the fastest varying first; None: two of about equal size.
-    wire: "bfloat16", or None: as computed. Dense transitions and their states are never rounded.
-    """
-
-    method: str = AUTO
-    factors: tuple[int, ...] | None = None
-    wire: str | None = None
-
-
-BEST = Exchange()
 
 
 class _Plan(NamedTuple):
@@ -81,12 +60,6 @@ def exchange(summary: Summary, axis: Axis, how: Exchange = BEST) -> Float[Array,
     return _exchange(plan, vary_alike(_full(summary)))
 
 
-def two_factors(ranks: int) -> tuple[int, ...]:
-    """(fast, slow), as equal as can be; a single one where ranks is a prime."""
-    slow = max(n for n in range(1, math.isqrt(ranks) + 1) if ranks % n == 0)
-    return (ranks // slow, slow) if slow > 1 else (ranks,)
-
-
 def _plan(how: Exchange, summary: Summary, line: Line) -> _Plan:
     if how.method not in (AUTO, *METHODS):
         allowed = ", ".join((AUTO, *METHODS))
@@ -99,21 +72,13 @@ def _plan(how: Exchange, summary: Summary, line: Line) -> _Plan:
             f"exchange: a psum adds states that do not decay, found transitions {m.shape}; "
             "use all_gather, hierarchical, log_step or ring"
         )
-    how = chosen(how, summary, line.size)
+    if how.method == AUTO:
+        how = settle(how, summary, line.size)
     factors = _factors(how, line.size)
     shared = m is None or (m.ndim == 1 and e.ndim > 2)
     # Products of matrices lose too much in bfloat16.
     dtype = None if m is not None and is_dense(summary) else how.wire
     return _Plan(how.method, line, factors, Wire(dtype, not shared))
-
-
-def chosen(how: Exchange, summary: Summary, ranks: int) -> Exchange:
-    """The same with a method."""
-    if how.method != AUTO:
-        return how
-    from kernels_pallas.exchange.choose import settle  # which builds on this file
-
-    return settle(how, summary, ranks)
 
 
 def _factors(how: Exchange, ranks: int) -> tuple[int, ...]:

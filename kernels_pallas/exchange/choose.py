@@ -24,7 +24,7 @@ from typing import NamedTuple
 import jax
 
 from kernels_pallas.chip import target
-from kernels_pallas.exchange.api import Exchange
+from kernels_pallas.exchange.how import Exchange
 from kernels_pallas.exchange.traffic import State, Traffic, Transition, levels, traffic
 from kernels_pallas.hardware import (
     CHIPS,

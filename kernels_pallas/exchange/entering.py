@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from kernels_pallas.exchange.api import Exchange, exchange
+from kernels_pallas.exchange.api import exchange
 from kernels_pallas.exchange.halo import halo
+from kernels_pallas.exchange.how import Exchange
 from kernels_pallas.exchange.line import Axis, Line
 from kernels_pallas.monoid import Summary, act
 from kernels_pallas.vary import vary_alike

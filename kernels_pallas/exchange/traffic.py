@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal, NamedTuple
 
-from kernels_pallas.exchange.api import Exchange, two_factors
+from kernels_pallas.exchange.how import Exchange, two_factors
 
 Transition = Literal["none", "shared", "head", "key", "dense"]
 

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from kernels_pallas.exchange.api import BEST, Exchange
 from kernels_pallas.exchange.entering import continues, entering, last_state, leaving
+from kernels_pallas.exchange.how import BEST, Exchange
 from kernels_pallas.exchange.line import Axis
 from kernels_pallas.linear_attention.api import linear_attention, prepare
 from kernels_pallas.linear_attention.summary import linear_attention_summary

@@ -10,8 +10,8 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from kernels_pallas.exchange.api import BEST, Exchange
 from kernels_pallas.exchange.entering import continues, entering, last_state
+from kernels_pallas.exchange.how import BEST, Exchange
 from kernels_pallas.exchange.line import Axis
 from kernels_pallas.linear_recurrence.api import linear_recurrence
 from kernels_pallas.monoid import Summary

@@ -1,0 +1,34 @@
+"""How states travel: the method, its factors, the format on the wire."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+AUTO = "auto"
+
+
+class Exchange(NamedTuple):
+    """How states travel.
+
+    method: "auto" (chosen from bytes, devices and chip), "all_gather" (LASP-2: one collective of
+        ranks - 1 states), "hierarchical" (one for each of `factors`), "log_step" (permutations of
+        one state over doubling distances), "ring" (LASP-1: ranks - 1 of them, one after the
+        other), "psum" (the sum of all states, of bidirectional attention) or "off" (nothing
+        travels: the control of experiments).
+    factors: of the number of devices, the fastest varying first; None: two of about equal size.
+    wire: "bfloat16", or None: as computed. Dense transitions and their states are never rounded.
+    """
+
+    method: str = AUTO
+    factors: tuple[int, ...] | None = None
+    wire: str | None = None
+
+
+BEST = Exchange()
+
+
+def two_factors(ranks: int) -> tuple[int, ...]:
+    """(fast, slow), as equal as can be; a single one where ranks is a prime."""
+    slow = max(n for n in range(1, math.isqrt(ranks) + 1) if ranks % n == 0)
+    return (ranks // slow, slow) if slow > 1 else (ranks,)
