@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Num
 
 from jaxlin.config.model import Loss
 from jaxlin.data.batch import Batch
+from jaxlin.parallel.options import compiler_options
 from jaxlin.parallel.rules import batch_sharding
 from jaxlin.train import tokens
 from jaxlin.train.guard import judge, keep
@@ -46,6 +47,7 @@ def make_step(plan: Plan, mesh: jax.sharding.Mesh) -> Step:
         in_shardings=(shardings, batch_sharding(mesh)),
         out_shardings=(shardings, NamedSharding(mesh, PartitionSpec())),
         donate_argnums=0,
+        compiler_options=compiler_options(mesh.devices.flat[0].device_kind) or None,
     )
 
 

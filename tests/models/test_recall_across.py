@@ -26,7 +26,6 @@ OFF = Exchange(method="off", softmax="off")
 PATTERNS = {
     "gated_deltanet": "mixer",
     "hybrid": "mixer + attention",
-    "softmax": "attention",
 }
 
 
