@@ -81,7 +81,7 @@ def _fewer_bytes(row: Row, found: Forecast, cfg: RunConfig, where: Slice) -> str
     if "cross_entropy" in row.source:
         return what + (
             f"Every chunk of the loss sends them: raise loss.chunk, which is {cfg.loss.chunk:,} of "
-            f"the {found.tokens:,} tokens that a step has on all devices together."
+            f"the {found.tokens // found.devices:,} tokens that a device has in a step."
         )
     first = row.axis.split("+")[0]
     smaller = [n for n in axis_sizes(where) if n < found.mesh.get(first, 1)]
