@@ -33,7 +33,7 @@ class Block(nn.Module):
 
     model: LM
     mixer: Any
-    exchange: Exchange
+    exchange: Exchange = Exchange()  # along a sequence that is split over devices
 
     @nn.compact
     def __call__(
@@ -77,7 +77,7 @@ class Unit(nn.Module):
 
     model: LM
     mixers: tuple[Any, ...]
-    exchange: Exchange
+    exchange: Exchange = Exchange()
     prevent_cse: bool = False
 
     @nn.compact

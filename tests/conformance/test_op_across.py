@@ -48,7 +48,7 @@ def check(case: Case, methods: tuple[str, ...], ranks: int = 8, **options) -> No
         assert_close({n: np.asarray(x) for n, x in found[method].items()}, wanted, BOUND)
 
 
-@pytest.mark.parametrize("starts", [(), STARTS])
+@pytest.mark.parametrize("starts", [pytest.param((), marks=pytest.mark.slow), STARTS])
 @pytest.mark.parametrize(("name", "form"), FORMS)
 def test_it_is_the_op(name: str, form: str, starts: tuple[int, ...]) -> None:
     check(make_case(name, form, T, dims=DIMS, starts=starts), ("hierarchical",))
