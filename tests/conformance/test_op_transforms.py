@@ -94,6 +94,7 @@ def test_vmap(name: str, form: str, implementation: str) -> None:
     assert_close(found, together, bound)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "form", "implementation"), TRANSFORMED)
 def test_without_jit_under_remat_and_in_a_scan(name: str, form: str, implementation: str) -> None:
     """Twice the op, its outputs fed back as its written input, as two layers would."""

@@ -32,6 +32,7 @@ def test_equations_do_not_grow_with_depth(kind, remat):
     assert size(6) == size(48) > 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", EACH)
 def test_lowered_program_does_not_grow_with_depth(kind):
     def lines(layers):

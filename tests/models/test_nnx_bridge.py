@@ -10,6 +10,7 @@ from jaxlin.models.lm import build
 from tests.models.tiny import EACH, KINDS, config, ready
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", EACH)
 def test_equal_outputs_with_our_parameters(kind):
     model = ready(config(**KINDS[kind]))

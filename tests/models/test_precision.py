@@ -8,6 +8,7 @@ import pytest
 from tests.models.tiny import EACH, KINDS, config, ready
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", EACH)
 def test_parameters_and_gradients_stay_float32(kind):
     model = ready(config(**(KINDS[kind] | {"dtype": "bfloat16"})))

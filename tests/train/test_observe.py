@@ -71,6 +71,7 @@ def test_wall_time_by_phase(watched):
     assert last["eval"] > first["eval"] > 0 and last["save"] > 0
 
 
+@pytest.mark.slow
 def test_looking_changes_no_bit_and_can_be_turned_off(watched, cfg, tmp_path):
     quiet = replace(cfg, log=Log(every=1, tensorboard=False, stats=False))
     train(quiet, tmp_path, out=io.StringIO())
