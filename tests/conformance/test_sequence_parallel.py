@@ -72,7 +72,7 @@ def test_equals_one_device(config: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", CASES)
+@pytest.mark.parametrize("config", DEFAULT.values(), ids=DEFAULT)
 def test_equals_one_device_without_documents(config: Any) -> None:
     check(config, packed=False)
 
@@ -113,6 +113,6 @@ def test_the_last_device_sees_the_first_token(config: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", CASES)
+@pytest.mark.parametrize("config", DEFAULT.values(), ids=DEFAULT)
 def test_no_output_depends_on_a_later_token(config: Any) -> None:
     causal(config)

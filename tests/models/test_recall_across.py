@@ -19,7 +19,7 @@ from jaxlin.config.model import LM
 from jaxlin.models import lm
 from tests.kernels_pallas.exchange.lines import mesh_of
 
-VALUES, T, B, STEPS, RANKS = 8, 64, 16, 300, 8
+VALUES, T, B, STEPS, RANKS = 8, 64, 16, 150, 8
 FILLER, ASK = VALUES, VALUES + 1
 CHANCE = float(np.log(VALUES))
 OFF = Exchange(method="off", softmax="off")
