@@ -8,7 +8,9 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Tests compile much and compute little; flags from outside come last and win.
 os.environ["XLA_FLAGS"] = (
     "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0 "
-    "--xla_llvm_disable_expensive_passes=true " + os.environ.get("XLA_FLAGS", "")
+    "--xla_llvm_disable_expensive_passes=true "
+    # Eight devices on two busy cores: a collective may wait longer than the 40 s of the default.
+    "--xla_cpu_collective_call_terminate_timeout_seconds=300 " + os.environ.get("XLA_FLAGS", "")
 )
 
 from jaxtyping import install_import_hook  # noqa: E402

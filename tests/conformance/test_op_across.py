@@ -39,13 +39,12 @@ def gradients(case: Case, how: Exchange, **options) -> Callable[..., dict]:
 def check(case: Case, methods: tuple[str, ...], ranks: int = 8, **options) -> None:
     arrays, weights = device_arrays(case, np.float32)
     ids = None if case.segment_ids is None else jnp.asarray(case.segment_ids)
-    with jax.set_mesh(mesh_of(("seq",), ranks)):
-        ways = {method: gradients(case, Exchange(method), **options) for method in methods}
-        run = jax.jit(lambda *given: {method: way(*given) for method, way in ways.items()})
-        found = jax.block_until_ready(run(arrays, ids, weights))
     wanted = exact(case)
-    for method in methods:
-        assert_close({n: np.asarray(x) for n, x in found[method].items()}, wanted, BOUND)
+    for method in methods:  # one program each: many collectives at once can starve two cores
+        run = jax.jit(gradients(case, Exchange(method), **options))
+        with jax.set_mesh(mesh_of(("seq",), ranks)):
+            found = jax.block_until_ready(run(arrays, ids, weights))
+        assert_close({n: np.asarray(x) for n, x in found.items()}, wanted, BOUND)
 
 
 @pytest.mark.parametrize("starts", [pytest.param((), marks=pytest.mark.slow), STARTS])
