@@ -10,8 +10,8 @@ from jaxlin.cli._launch_engine import Engine
 
 if TYPE_CHECKING:
     from jaxlin.config.run import RunConfig
+    from jaxlin.config.slices import Topology
     from jaxlin.launch.gcloud import Slice
-    from jaxlin.launch.topology import Topology
 
 
 def _add(parser: argparse.ArgumentParser) -> None:
@@ -39,10 +39,11 @@ def _add_gke(parser: argparse.ArgumentParser) -> None:
 
 
 def _topology(args: argparse.Namespace, cfg: RunConfig) -> Topology:
-    from jaxlin.launch import fit, topology
+    from jaxlin.config.slices import parse
+    from jaxlin.launch import fit
 
-    found = topology.parse(args.topology)
-    fit.check(cfg, found.hosts, found.chips_each, str(found))
+    found = parse(args.topology)
+    fit.check(cfg, found.hosts, found.chips_each * found.kind.devices, str(found))
     return found
 
 

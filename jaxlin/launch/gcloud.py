@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
+from jaxlin.config.errors import ConfigError
+from jaxlin.config.slices import Topology
 from jaxlin.launch.job import MOUNT, RESTART, Job, nfs, plain, shell
-from jaxlin.launch.topology import Topology
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,18 @@ class Slice:
         plain("--project", self.project, ":")
         plain("--zone", self.zone)
         nfs("--nfs", self.share)
-        if self.runtime is not None:
-            plain("--runtime", self.runtime)
+        plain("--runtime", self.image)
 
     @property
     def image(self) -> str:
-        return self.runtime or self.topology.kind.runtime
+        """Software of the hosts. Raises ConfigError where Cloud TPU makes no such slice."""
+        found = self.runtime or self.topology.kind.runtime
+        if found is None:
+            raise ConfigError(
+                f"--topology: {self.topology.name} is made by GKE alone; use `jaxlin launch gke`, "
+                "or give --runtime if Cloud TPU has it by now"
+            )
+        return found
 
     @property
     def place(self) -> tuple[str, str]:

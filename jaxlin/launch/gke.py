@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from jaxlin.config.slices import Topology
 from jaxlin.launch import yaml
 from jaxlin.launch.job import FINAL, MOUNT, RESTARTS, Job, nfs, plain
-from jaxlin.launch.topology import Topology
 
 GRACE = 120  # seconds between SIGTERM and SIGKILL; a spot node gives less
 PORTS = (8471, 8080)  # of the TPU runtime and of JAX's coordinator

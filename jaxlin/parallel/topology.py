@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -13,20 +11,10 @@ from jax.experimental import topologies
 
 from jaxlin.config.errors import ConfigError
 from jaxlin.config.run import Mesh
+from jaxlin.config.slices import parse
 from jaxlin.parallel.mesh import make, sizes
 from kernels_pallas.hardware import CHIPS, Hardware
 from kernels_pallas.static.compiling import LibtpuMissing, require_libtpu
-
-# Slices that the compiler's library makes, of those that can be rented.
-KNOWN = {
-    "v5e": ("2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16"),
-    "v5p": (
-        "2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x4x16", "4x8x8", "8x8x8",
-        "8x8x16", "8x16x16",
-    ),
-    "v6e": ("2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16"),
-    "tpu7x": ("2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8"),
-}  # fmt: skip
 
 
 class Slice(NamedTuple):
@@ -48,30 +36,14 @@ class Slice(NamedTuple):
 
 
 def named(text: str) -> Slice:
-    """The slice of a name. Raises ConfigError that lists names and device counts."""
-    match = re.fullmatch(r"(\w+):(\d+(?:x\d+)*)", text.strip())
-    chips = {chip.name: chip for chip in CHIPS.values()}
-    if match is None or match[1] not in chips or match[2] not in KNOWN[match[1]]:
-        raise ConfigError(_unknown(text, match[1] if match else text.partition(":")[0], chips))
-    return Slice(text.strip(), chips[match[1]], tuple(map(int, match[2].split("x"))))
-
-
-def _unknown(text: str, generation: str, chips: Mapping[str, Hardware]) -> str:
-    def listed(name: str) -> str:
-        counts = (
-            f"{shape} ({math.prod(map(int, shape.split('x'))) * chips[name].devices})"
-            for shape in KNOWN[name]
+    """The slice of a name. Raises ConfigError that lists what there is."""
+    found, chips = parse(text), {chip.name: chip for chip in CHIPS.values()}
+    if found.generation not in chips:
+        raise ConfigError(
+            f"--topology: {found.name}: no figures of {found.generation} are here to plan with; "
+            f"generations that have them: {', '.join(chips)}"
         )
-        return f"{name}: {', '.join(counts)}"
-
-    every = [f"{name}:{shape}" for name, shapes in KNOWN.items() for shape in shapes]
-    close = difflib.get_close_matches(text, every, n=1, cutoff=0.3)
-    mean = f"; did you mean {close[0]}?" if close else "."
-    names = [generation] if generation in KNOWN else list(KNOWN)
-    shapes = "; ".join(listed(name) for name in names)
-    return f"--topology: {text!r} is no known slice{mean} Known, with their devices: {shapes}" + (
-        "" if len(names) > 1 else f"; other generations: {', '.join(KNOWN)}"
-    )
+    return Slice(found.name, chips[found.generation], found.torus)
 
 
 def devices(where: Slice) -> list[Any]:

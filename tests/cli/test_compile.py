@@ -30,7 +30,7 @@ def test_the_report_and_the_file(capsys, tmp_path):
 @pytest.mark.parametrize(
     "words, said",
     [
-        (["--topology", "v5e:3x3"], "no known slice; did you mean v5e:"),
+        (["--topology", "v5e:3x3"], "v5e has no slice 3x3; did you mean v5e:4x4?"),
         ([], "--topology"),
     ],
 )

@@ -6,10 +6,10 @@ import subprocess
 import pytest
 
 from jaxlin.config.errors import ConfigError
+from jaxlin.config.slices import parse
 from jaxlin.launch import gke, queued, skypilot, slurm, tpu_vm
 from jaxlin.launch.gcloud import Slice
 from jaxlin.launch.job import FINAL, RESTART, Job
-from jaxlin.launch.topology import parse
 
 library = pytest.importorskip("yaml")
 SHARE = "10.0.0.2:/runs"
@@ -203,6 +203,7 @@ def test_unprintable_words_are_refused():
         ("--nfs", lambda: Slice(parse("v5e:4x4"), "p", "z", None)),
         ("--nfs", lambda: Slice(parse("v5e:4x4"), "p", "z", "host:/a b")),
         ("--runtime", lambda: Slice(parse("v5e:4x4"), "p", "z", SHARE, runtime="$(id)")),
+        ("--topology", lambda: Slice(parse("tpu7x:4x4x4"), "p", "z", SHARE)),
         ("--image", lambda: gke.Cluster(parse("v5e:4x4"), "a image", SHARE)),
         ("--namespace", lambda: gke.Cluster(parse("v5e:4x4"), "i", SHARE, namespace="a b")),
         ("--nodes", lambda: slurm.Nodes(0)),

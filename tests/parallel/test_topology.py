@@ -4,9 +4,10 @@ import pytest
 
 from jaxlin.config.errors import ConfigError
 from jaxlin.config.run import Mesh
+from jaxlin.config.slices import FLAT, GENERATIONS, SMALL_SOLID, parse
 from jaxlin.parallel import topology
 from jaxlin.parallel.options import OPTIONS, compiler_options
-from jaxlin.parallel.topology import KNOWN, axis_sizes, devices, mesh_on, named, spans
+from jaxlin.parallel.topology import axis_sizes, devices, mesh_on, named, spans
 from kernels_pallas.hardware import CHIPS
 from tests.kernels_pallas.aot import aot
 
@@ -17,18 +18,9 @@ def test_a_name_gives_chip_torus_and_devices():
     assert named("tpu7x:2x2x1").devices == 8
 
 
-@pytest.mark.parametrize(
-    "name, said",
-    [
-        ("v5e:16x17", r"no known slice; did you mean v5e:16x16\? .* 16x16 \(256\)"),
-        ("v7x:2x2x1", r"other|tpu7x: 2x2x1 \(8\)"),
-        ("v5p", "v5p: 2x2x1"),
-        ("", "v6e: 2x2"),
-    ],
-)
-def test_an_unknown_name_lists_the_known_ones(name, said):
-    with pytest.raises(ConfigError, match=said):
-        named(name)
+def test_a_generation_without_figures():
+    with pytest.raises(ConfigError, match="no figures of v4 .* v5e, v5p, v6e, tpu7x"):
+        named("v4:4x4x4")
 
 
 def test_sizes_that_an_axis_can_have():
@@ -46,12 +38,14 @@ def test_without_libtpu_the_error_says_what_to_install(monkeypatch):
 
 
 @aot
-@pytest.mark.parametrize("generation", KNOWN)
-def test_the_compiler_knows_every_slice(generation):
-    for shape in KNOWN[generation]:
+@pytest.mark.parametrize("generation", [chip.name for chip in CHIPS.values()])
+def test_the_compiler_knows_the_slices(generation):
+    solid = (*SMALL_SOLID, "4x4x4", "4x4x12", "4x8x16", "8x12x20", "16x16x16")
+    for shape in FLAT if GENERATIONS[generation].flat else solid:
         where = named(f"{generation}:{shape}")
         found = devices(where)
         assert (len(found), found[0].device_kind) == (where.devices, where.chip.kind)
+        assert where.devices == parse(where.name).devices
 
 
 @aot
