@@ -12,8 +12,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxlin.config.exchange import Exchange
-from jaxlin.mixers import build
-from tests.conformance.mixers import FLOAT64, FLOAT64_BY_KIND, params
+from tests.conformance.mixers import FLOAT64, FLOAT64_BY_KIND, params, placed
 from tests.conformance.variants import WIDTH, all_cases, default_cases
 from tests.kernels_pallas.exchange.lines import mesh_of
 
@@ -24,8 +23,7 @@ PACKED = np.stack([np.searchsorted(s, np.arange(T), side="right") for s in ((5, 
 
 
 def built(config: Any, exchange: Exchange, dtype: Any = jnp.float32) -> Any:
-    stds: Any = dict(std=WIDTH**-0.5, out_std=WIDTH**-0.5)
-    return build(config, WIDTH, dtype=dtype, exchange=exchange, **stds)
+    return placed(config, dtype=dtype, exchange=exchange)
 
 
 @cache
