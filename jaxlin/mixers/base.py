@@ -39,7 +39,6 @@ from jaxlin.nn.slices import time_axes
 from kernels_pallas import per_device
 from kernels_pallas.exchange import Exchange as Travel
 
-
 # (name, init, axes, shape) -> a float32 parameter of the model [l, *shape], a row for each layer. A
 # name that is asked for again is the same parameter, whichever kind of mixer asks.
 DepthParameter = Callable[[str, Any, tuple[str | None, ...], tuple[int, ...]], Array]

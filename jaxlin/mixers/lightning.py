@@ -50,7 +50,7 @@ def log_decays(kind: str, layers: int, heads: int) -> Float[Array, "l h"]:
 
 def lrpe(
     x: Float[Array, "b t h k"], theta: Float[Array, "h k"], positions: Int[Array, "b t"]
-) -> Float[Array, "b t h 2k"]:
+) -> Float[Array, "b t h 2*k"]:
     """x cos(theta t) beside x sin(theta t): products q k become sum_c q_c k_c cos(theta_c (t-j)).
 
     Source: Qin et al. 2023, arXiv 2307.09270 (the form of the released TransNormerLLM).
