@@ -10,10 +10,14 @@ those of the GLA recipe (arXiv 2312.06635) at 0.5M tokens a step. Vocabulary 320
 tokenizer), untied. `data.path` is the folder that `jaxlin data pack` wrote.
 """
 
+from jaxlin.config.mixers.deltanet import DeltaNet
 from jaxlin.config.mixers.gated_deltanet import GatedDeltaNet
 from jaxlin.config.mixers.gla import GLA
+from jaxlin.config.mixers.hgrn import HGRN
+from jaxlin.config.mixers.hgrn2 import HGRN2
+from jaxlin.config.mixers.retnet import RetNet
 from jaxlin.config.mixers.softmax import Softmax
-from jaxlin.config.model import LM
+from jaxlin.config.model import LM, FeedForward
 from jaxlin.config.optimizers.adamw import AdamW
 from jaxlin.config.run import RunConfig
 from jaxlin.config.schedules.shapes import Cosine
@@ -68,6 +72,71 @@ def gla_340m() -> RunConfig:
     return _small("gla_340m", model)
 
 
+def hgrn_340m() -> RunConfig:
+    """Pure HGRN of the hybrid study (Gamma included), 373,916,672 parameters.
+
+    Command: jaxlin train hgrn_340m
+    """
+    model = LM(
+        vocab=32_000,
+        width=1024,
+        layers=24,
+        pattern="pure",
+        mixer=HGRN(),
+        attention=Softmax(heads=16),
+    )
+    return _small("hgrn_340m", model)
+
+
+def retnet_340m() -> RunConfig:
+    """Pure RetNet of the hybrid study (feed-forward of ratio 2), 380,165,120 parameters.
+
+    Command: jaxlin train retnet_340m
+    """
+    model = LM(
+        vocab=32_000,
+        width=1024,
+        layers=24,
+        pattern="pure",
+        mixer=RetNet(heads=8),
+        attention=Softmax(heads=16),
+        ffn=FeedForward(ratio=2.0),
+    )
+    return _small("retnet_340m", model)
+
+
+def hgrn2_340m() -> RunConfig:
+    """Pure HGRN-2 of the hybrid study (Gamma included), 373,916,672 parameters.
+
+    Command: jaxlin train hgrn2_340m
+    """
+    model = LM(
+        vocab=32_000,
+        width=1024,
+        layers=24,
+        pattern="pure",
+        mixer=HGRN2(heads=8),
+        attention=Softmax(heads=16),
+    )
+    return _small("hgrn2_340m", model)
+
+
+def deltanet_340m() -> RunConfig:
+    """Pure DeltaNet of the hybrid study, 374,362,112 parameters.
+
+    Command: jaxlin train deltanet_340m
+    """
+    model = LM(
+        vocab=32_000,
+        width=1024,
+        layers=24,
+        pattern="pure",
+        mixer=DeltaNet(heads=8),
+        attention=Softmax(heads=16),
+    )
+    return _small("deltanet_340m", model)
+
+
 def gated_deltanet_340m() -> RunConfig:
     """Pure Gated DeltaNet of the hybrid study (21 layers, heads 6 x 128), 379,888,124 parameters.
 
@@ -107,6 +176,71 @@ def gla_1b3() -> RunConfig:
         attention=Softmax(heads=32),
     )
     return _large("gla_1b3", model)
+
+
+def hgrn_1b3() -> RunConfig:
+    """Pure HGRN of the hybrid study (Gamma included), 1,364,396,032 parameters.
+
+    Command: jaxlin train hgrn_1b3 mesh.fsdp=8
+    """
+    model = LM(
+        vocab=32_000,
+        width=2048,
+        layers=24,
+        pattern="pure",
+        mixer=HGRN(),
+        attention=Softmax(heads=32),
+    )
+    return _large("hgrn_1b3", model)
+
+
+def retnet_1b3() -> RunConfig:
+    """Pure RetNet of the hybrid study (feed-forward of ratio 2), 1,351,727,104 parameters.
+
+    Command: jaxlin train retnet_1b3 mesh.fsdp=8
+    """
+    model = LM(
+        vocab=32_000,
+        width=2048,
+        layers=24,
+        pattern="pure",
+        mixer=RetNet(heads=8),
+        attention=Softmax(heads=32),
+        ffn=FeedForward(ratio=2.0),
+    )
+    return _large("retnet_1b3", model)
+
+
+def hgrn2_1b3() -> RunConfig:
+    """Pure HGRN-2 of the hybrid study (Gamma included), 1,364,396,032 parameters.
+
+    Command: jaxlin train hgrn2_1b3 mesh.fsdp=8
+    """
+    model = LM(
+        vocab=32_000,
+        width=2048,
+        layers=24,
+        pattern="pure",
+        mixer=HGRN2(heads=16),
+        attention=Softmax(heads=32),
+    )
+    return _large("hgrn2_1b3", model)
+
+
+def deltanet_1b3() -> RunConfig:
+    """Pure DeltaNet of the hybrid study, 1,365,677,056 parameters.
+
+    Command: jaxlin train deltanet_1b3 mesh.fsdp=8
+    """
+    model = LM(
+        vocab=32_000,
+        width=2048,
+        layers=24,
+        pattern="pure",
+        mixer=DeltaNet(heads=16),
+        attention=Softmax(heads=32),
+    )
+    return _large("deltanet_1b3", model)
 
 
 def gated_deltanet_1b3() -> RunConfig:

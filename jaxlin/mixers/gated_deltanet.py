@@ -29,8 +29,8 @@ from kernels_pallas import delta_rule
 
 
 def log_decay(
-    x: Float[Array, "b t h"], a_log: Float[Array, " h"], dt_bias: Float[Array, " h"]
-) -> Float[Array, "b t h"]:
+    x: Float[Array, "b t *h"], a_log: Float[Array, "..."], dt_bias: Float[Array, "*h"]
+) -> Float[Array, "b t *h"]:
     """log a = -exp(A_log) softplus(x + dt_bias), float32 (Dao and Gu 2024, arXiv 2405.21060)."""
     wide = jnp.promote_types(x.dtype, jnp.float32)
     return -jnp.exp(a_log.astype(wide)) * jax.nn.softplus(x.astype(wide) + dt_bias)

@@ -23,6 +23,7 @@ from jaxlin.mixers.base import (
     last_segments,
     recurrent_cache,
 )
+from jaxlin.mixers.retnet import multiscale
 from jaxlin.nn import FEATURE_MAPS, Linear, RMSNorm, show
 from kernels_pallas import linear_attention
 
@@ -91,7 +92,7 @@ class GLA(Mixer):
         if c.gate == "none":
             return None
         if c.gate == "constant":  # the schedule of RetNet, log(1 - 2^(-5-i))
-            return jnp.log1p(-(2.0 ** (-5.0 - jnp.arange(c.heads, dtype=jnp.float32))))
+            return multiscale(c.heads)
         features = heads * (head_dim if c.gate == "vector" else 1)
         low = Linear(c.gate_rank, ("embed", None), self.dtype, std=self.std, name="decay_down")(x)
         up = Linear(features, (None, "kv_heads"), self.dtype, True, self.std, name="decay_up")

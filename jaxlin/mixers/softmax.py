@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxlin.config.mixers.softmax import Softmax as Config
-from jaxlin.mixers.base import Mixer
+from jaxlin.mixers.base import Mixer, positions_after
 from jaxlin.nn import RMSNorm, positions_in, rotate
 from jaxlin.nn.slices import on_slices, time_axes
 from kernels_pallas.exchange import softmax_attention_across
@@ -191,6 +191,4 @@ def _positions(x: Array, segment_ids: Array | None, cache: KVCache | None) -> Ar
     if cache is None:
         ids = jnp.zeros(x.shape[:2], jnp.int32) if segment_ids is None else segment_ids
         return positions_in(ids)
-    if segment_ids is None:
-        return cache.position[:, None] + jnp.arange(x.shape[1], dtype=jnp.int32)
-    return positions_in(segment_ids, _last_segment(cache), cache.position)
+    return positions_after(segment_ids, x.shape[1], _last_segment(cache), cache.position)

@@ -42,6 +42,7 @@ class Block(nn.Module):
         cache: Any,
         segment_ids: Int[Array, "b t"] | None,
         positions: Int[Array, "b t"] | None,
+        row: Any = None,  # what the mixer has to know of its depth
     ) -> tuple[Float[Array, "b t d"], Any]:
         c = self.model
         depth = math.sqrt(2 * c.layers) if c.rescale_residual else 1.0
@@ -53,7 +54,8 @@ class Block(nn.Module):
         ffn = SwiGLU(c.ffn.width(c.width), dtype, name="ffn", **stds)
 
         h = tap(self, "mixer_in", self._before("mixer", x))
-        h, cache = mixer(h, segment_ids=segment_ids, positions=positions, cache=cache)
+        given = {} if row is None else {"depth": row}
+        h, cache = mixer(h, segment_ids=segment_ids, positions=positions, cache=cache, **given)
         h = checkpoint_name(tap(self, "mixer_out", h), "mixer_out")
         x = tap(self, "mixer_res", self._after("mixer", x, h))
         h = tap(self, "ffn_in", self._before("ffn", x))
@@ -87,6 +89,7 @@ class Unit(nn.Module):
         caches: tuple[Any, ...],
         segment_ids: Int[Array, "b t"] | None,
         positions: Int[Array, "b t"] | None,
+        rows: tuple[Any, ...],
     ) -> tuple[Float[Array, "b t d"], tuple[Any, ...]]:
         block, after = Block, []
         if self.model.remat != "none":
@@ -98,14 +101,14 @@ class Unit(nn.Module):
             block = nn.remat(Block, policy=policy, prevent_cse=self.prevent_cse)
         for i, mixer in enumerate(self.mixers):
             layer = block(self.model, mixer, self.exchange, name=f"layer_{i}")
-            x, cache = layer(x, caches[i], segment_ids, positions)
+            x, cache = layer(x, caches[i], segment_ids, positions, rows[i])
             after.append(cache)
         return x, tuple(after)
 
 
 def stack(model: LM, mixers: tuple[Any, ...], repeats: int, exchange: Exchange) -> nn.Module:
     """`repeats` units with stacked parameters, run by one scan: traced once whatever the depth."""
-    in_axes: Any = (0, nn.broadcast, nn.broadcast)
+    in_axes: Any = (0, nn.broadcast, nn.broadcast, 0)
     scanned = nn.scan(
         Unit,
         variable_axes={"params": 0, "adapters": 0, "taps": 0},

@@ -17,6 +17,7 @@ from jaxlin.config.pattern import resolve, segments
 from jaxlin.mixers import init_cache as init_mixer_cache
 from jaxlin.models.block import stack
 from jaxlin.models.cross_entropy import chunked_cross_entropy
+from jaxlin.models.depth import Depth
 from jaxlin.nn import Embedding, Linear, RMSNorm, positions_in, show, site_adapters, tap
 from jaxlin.nn.linear import Product
 
@@ -48,6 +49,7 @@ class LanguageModel(nn.Module):
         self.embed = Embedding(c.vocab, c.width, dtype, c.init_std)
         parts = segments(resolve(c))
         self.blocks = [stack(c, part.unit, part.repeats, self.exchange) for part in parts]
+        self.depth = Depth(c)
         self.final_norm = RMSNorm(c.norm_eps)
         if not c.tied:
             self.unembed = Linear(c.vocab, ("embed", "vocab"), dtype, std=c.init_std)
@@ -69,10 +71,10 @@ class LanguageModel(nn.Module):
             if positions is None:
                 positions = positions_in(segment_ids, cache.segment, cache.position)
         x = tap(self, "embed_out", self.embed(tokens))
-        layers = []
+        layers, rows = [], self.depth()
         for i, unit in enumerate(self.blocks):
             caches = (None,) * len(unit.mixers) if cache is None else cache.layers[i]
-            x, after = unit(x, caches, segment_ids, positions)
+            x, after = unit(x, caches, segment_ids, positions, rows[i])
             layers.append(after)
         x = tap(self, "final_norm_out", self.final_norm(x))
         if self.is_initializing():

@@ -7,20 +7,22 @@ need only be run for one. A user's mixer gets all of it:
     @pytest.mark.parametrize("check", [*EVERY, *ONCE])
     def test_mine(check):
         check(MyConfig(heads=2))
+
+A mixer that asks for rows (`Mixer.rows`) is called with that of the second of three layers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlin.mixers import build, init_cache
+from jaxlin.mixers import build, init_cache, rows
 from tests.conformance.variants import WIDTH
 
 B, PIECE = 2, 33  # pieces that no power of two divides
@@ -39,11 +41,34 @@ LENGTHS = ((20, 33, 17, 29), (33, 1, 32, 33))
 PACKED = jnp.int32([np.repeat(range(first, first + 4), n) for first, n in enumerate(LENGTHS)])
 
 
+class Placed(NamedTuple):
+    """A mixer with the row of its layer, which it is called with."""
+
+    mixer: Any
+    row: Any
+
+    def init(self, *args: Any, **kwargs: Any) -> Any:
+        return self.mixer.init(*args, **kwargs, depth=self.row)
+
+    def apply(self, *args: Any, **kwargs: Any) -> Any:
+        return self.mixer.apply(*args, **kwargs, depth=self.row)
+
+
+def placed(config: Any, **settings: Any) -> Any:
+    """The mixer, with weights that keep activations of size 1, as the second of three layers."""
+    std, layers, key = WIDTH**-0.5, 3, jax.random.key(0)
+    mixer = build(config, WIDTH, std=std, out_std=std, **settings)
+    parameter = lambda name, init, axes, shape: init(key, (layers, *shape))  # noqa: E731
+    with jax.ensure_compile_time_eval():  # it is kept, by whichever trace asks first
+        table = rows(config, WIDTH, layers, parameter)
+        row = jax.tree.map(lambda a: a[1], table)
+    return mixer if table is None else Placed(mixer, row)
+
+
 @cache
 def module(config: Any, dtype: str = "float32") -> Any:
-    """The mixer, with weights that keep activations of size 1."""
-    std = WIDTH**-0.5
-    return build(config, WIDTH, dtype=jnp.dtype(dtype), std=std, out_std=std)
+    """The mixer in its place, compiled in `dtype`."""
+    return placed(config, dtype=jnp.dtype(dtype))
 
 
 @cache

@@ -6,17 +6,21 @@ from tests.conformance.mixers import (
     EVERY,
     ONCE,
     bfloat16_is_within_its_bound,
+    float64_is_within_its_bound,
     other_documents_and_later_tokens_have_no_gradient,
     pieces_shorter_than_any_window,
+    transforms_change_nothing,
 )
-from tests.conformance.variants import all_cases, default_cases
+from tests.conformance.variants import ALIKE, all_cases, default_cases
 
 ALL, DEFAULT = all_cases(), default_cases()
 # Costly to compile: every landing runs them for all variants, every edit for the default ones.
 HEAVY = (
     bfloat16_is_within_its_bound,
+    float64_is_within_its_bound,
     other_documents_and_later_tokens_have_no_gradient,
     pieces_shorter_than_any_window,
+    transforms_change_nothing,
 )
 
 
@@ -25,7 +29,9 @@ def pairs():
     for name, config in ALL.items():
         checks = (*EVERY, *ONCE) if name in DEFAULT else EVERY
         for check in checks:
-            slow = [pytest.mark.slow] if name not in DEFAULT and check in HEAVY else []
+            dear = check in HEAVY and (name not in DEFAULT or name in ALIKE)
+            variant = name not in DEFAULT and config.kind in ALIKE
+            slow = [pytest.mark.slow] if dear or variant else []
             yield pytest.param(config, check, id=f"{name}-{check.__name__}", marks=slow)
 
 

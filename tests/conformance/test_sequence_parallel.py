@@ -12,9 +12,8 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxlin.config.exchange import Exchange
-from jaxlin.mixers import build
-from tests.conformance.mixers import FLOAT64, FLOAT64_BY_KIND, params
-from tests.conformance.variants import WIDTH, all_cases, default_cases
+from tests.conformance.mixers import FLOAT64, FLOAT64_BY_KIND, params, placed
+from tests.conformance.variants import ALIKE, WIDTH, all_cases, default_cases
 from tests.kernels_pallas.exchange.lines import mesh_of
 
 ALL, DEFAULT = all_cases(), default_cases()
@@ -24,8 +23,7 @@ PACKED = np.stack([np.searchsorted(s, np.arange(T), side="right") for s in ((5, 
 
 
 def built(config: Any, exchange: Exchange, dtype: Any = jnp.float32) -> Any:
-    stds: Any = dict(std=WIDTH**-0.5, out_std=WIDTH**-0.5)
-    return build(config, WIDTH, dtype=dtype, exchange=exchange, **stds)
+    return placed(config, dtype=dtype, exchange=exchange)
 
 
 @cache
@@ -60,8 +58,9 @@ def check(config: Any, packed: bool) -> None:
         assert np.max(np.abs(a - b)) <= bound * np.max(np.abs(b))
 
 
+SLOW = {*ALIKE, *(ALL.keys() - DEFAULT)}
 CASES = [
-    pytest.param(config, id=name, marks=[] if name in DEFAULT else [pytest.mark.slow])
+    pytest.param(config, id=name, marks=[pytest.mark.slow] if name in SLOW else [])
     for name, config in ALL.items()
 ]
 

@@ -31,6 +31,31 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "convolved": dict(conv=3, feature_map="silu", gate_min=-0.05),
         "forgetful": dict(gate_tau=0.05),
     },
+    "hgrn": {
+        "convolved": dict(conv=3, output_gate=False, expand_ratio=1.5),
+        "no bound": dict(lower_bound="none"),
+    },
+    "hgrn2": {
+        "convolved": dict(conv=3, output_gate=True, lower_bound="fixed"),
+        "no bound": dict(heads=16, lower_bound="none"),
+    },
+    "retnet": {
+        "convolved": dict(conv=3, output_gate=False, decay="single"),
+        "no decay": dict(decay="none", rope_base=None, expand_v=1.0),
+    },
+    "deltanet": {
+        "bare": dict(conv=0, output_gate=True, feature_map="elu1", qk_norm="sum"),
+        "negative eigenvalues": dict(allow_neg_eigval=True, beta=False, expand_v=2.0),
+    },
+    "lightning": {
+        "positions": dict(lrpe=True, decay="tnl", conv=3),
+        "fla": dict(decay="fla", output_gate=False),
+        "no decay": dict(decay="none"),
+    },
+    "kda": {
+        "bare": dict(conv=0, output_gate=False),
+        "negative eigenvalues": dict(allow_neg_eigval=True, expand_v=2.0),
+    },
     "gated_deltanet": {
         "grouped": dict(value_heads=4, expand_v=1.0),
         "bare": dict(conv=0, gate=False),
@@ -38,6 +63,8 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "negative eigenvalues": dict(allow_neg_eigval=True, qk_norm="softmax"),
     },
 }
+# Kinds whose ops another kind stands for: what is costly about them waits for a landing.
+ALIKE = ("deltanet", "hgrn2", "kda", "lightning", "retnet")
 
 
 def tiny(kind: str, **changes: Any) -> Any:

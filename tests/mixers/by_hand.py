@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxlin.mixers import build
 from tests.conformance.mixers import ONE, PACKED, close, inputs, params, whole
 
 
@@ -62,3 +63,60 @@ def starts(segments: np.ndarray) -> np.ndarray:
     """Where a document starts."""
     first = np.ones_like(segments[:, :1], bool)
     return np.concatenate([first, segments[:, 1:] != segments[:, :-1]], axis=1)
+
+
+def l2(x: Any) -> np.ndarray:
+    return x / np.sqrt((x**2).sum(-1, keepdims=True) + 1e-6)
+
+
+def positions(segments: np.ndarray) -> np.ndarray:
+    """Position of each token in its document [b, t]."""
+    time = np.arange(segments.shape[1])
+    return time - np.maximum.accumulate(np.where(starts(segments), time, 0), axis=1)
+
+
+def turned(x: np.ndarray, positions: np.ndarray, base: float) -> np.ndarray:
+    """Rotary positions, half-split, as a product of complex numbers."""
+    half = x.shape[-1] // 2
+    z = x[..., :half] + 1j * x[..., half:]
+    z = z * np.exp(1j * positions[:, :, None, None] * base ** (-np.arange(half) / half))
+    return np.concatenate([z.real, z.imag], axis=-1)
+
+
+def memory(
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    decay: np.ndarray,
+    segments: np.ndarray,
+    beta: np.ndarray | None = None,
+) -> np.ndarray:
+    """S^T q of S <- Diag(decay) S + k v^T, or with beta S <- S + beta k (v - S^T k)^T after it.
+
+    q, k, decay [b, t, h, k], v [b, t, h, v]; unscaled, a token and head at a time.
+    """
+    o, first = np.zeros_like(v), starts(segments)
+    for b, h in np.ndindex(q.shape[0], q.shape[2]):
+        for t in range(q.shape[1]):
+            if first[b, t]:
+                state = np.zeros((k.shape[-1], v.shape[-1]))
+            state = decay[b, t, h][:, None] * state
+            new = v[b, t, h]
+            if beta is not None:
+                new = beta[b, t, h] * (new - state.T @ k[b, t, h])
+            state = state + np.outer(k[b, t, h], new)
+            o[b, t, h] = state.T @ q[b, t, h]
+    return o
+
+
+def projected(c: Any, w: dict[str, Any], x: np.ndarray, name: str, segments: np.ndarray) -> Any:
+    """A projection after its convolution, if the config has one."""
+    y = x @ w[name]["kernel"]
+    return convolution(y, w[f"{name}_conv"]["kernel"], segments) if c.conv else y
+
+
+def count(config: Any, width: int) -> int:
+    """Parameters of a mixer."""
+    x = jax.ShapeDtypeStruct((1, 2, width), np.float32)
+    shapes = jax.eval_shape(build(config, width).init, jax.random.key(0), x)
+    return sum(int(np.prod(a.shape)) for a in jax.tree.leaves(shapes))

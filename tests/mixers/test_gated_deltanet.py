@@ -12,11 +12,7 @@ from jaxlin.mixers.gated_deltanet import init_a_log, init_dt_bias, log_decay
 from tests.conformance.mixers import FLOAT32, WIDTH, close, module, params
 from tests.conformance.variants import all_cases
 from tests.mixers import by_hand
-from tests.mixers.by_hand import heads, rms, sigmoid, silu, softmax, starts, weights
-
-
-def l2(x):
-    return x / np.sqrt((x**2).sum(-1, keepdims=True) + 1e-6)
+from tests.mixers.by_hand import heads, l2, rms, sigmoid, silu, softmax, starts, weights
 
 
 def oracle(c, params, x, segments):

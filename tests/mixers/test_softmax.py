@@ -10,18 +10,11 @@ from jaxlin.mixers import build, init_cache
 from tests.conformance.mixers import FLOAT32, WIDTH, B, close, inputs, module, params
 from tests.conformance.variants import all_cases
 from tests.mixers import by_hand
-from tests.mixers.by_hand import heads, rms, starts, weights
+from tests.mixers.by_hand import heads, positions, rms, turned, weights
 
 # Three documents a row; the second row starts with padding.
 SEGMENTS = np.array([[1] * 4 + [2] + [3] * 4, [0] * 2 + [1] * 7])
 T = SEGMENTS.shape[1]
-
-
-def turned(x, positions, base):
-    half = x.shape[-1] // 2
-    z = x[..., :half] + 1j * x[..., half:]
-    z = z * np.exp(1j * positions[:, :, None, None] * base ** (-np.arange(half) / half))
-    return np.concatenate([z.real, z.imag], axis=-1)
 
 
 def oracle(c, params, x, segments):
@@ -32,9 +25,7 @@ def oracle(c, params, x, segments):
     if c.qk_norm:
         q, k = rms(q, w["q_norm"]["scale"]), rms(k, w["k_norm"]["scale"])
     if c.rope_base is not None:
-        time = np.arange(x.shape[1])
-        positions = time - np.maximum.accumulate(np.where(starts(segments), time, 0), axis=1)
-        q, k = turned(q, positions, c.rope_base), turned(k, positions, c.rope_base)
+        q, k = (turned(a, positions(segments), c.rope_base) for a in (q, k))
     k, v = (np.repeat(a, c.heads // kv, axis=2) for a in (k, v))
     o = np.zeros_like(q)
     for b, t, h in np.ndindex(*q.shape[:3]):

@@ -1,7 +1,7 @@
 """Config of gated linear attention (Yang et al. 2024, arXiv 2312.06635)."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from jaxlin.config.errors import nearest_divisors
 from jaxlin.config.registry import mixers
@@ -30,17 +30,21 @@ class GLA:
 
     def problems(self, width: int) -> list[str]:
         """What does not fit a model of this width, as `field: reason` lines."""
-        found = []
-        for field in ("expand_k", "expand_v"):
-            inner = width * getattr(self, field)
-            if inner != int(inner) or int(inner) % self.heads:
-                near = nearest_divisors(self.heads, max(1, int(inner)))
-                found.append(
-                    f"heads: {self.heads} does not divide width * {field} = {inner:g}{near}"
-                )
+        found = uneven(self, width)
         if self.kv_heads is not None and self.heads % self.kv_heads:
             near = nearest_divisors(self.kv_heads, self.heads)
             found.append(f"kv_heads: {self.kv_heads} does not divide heads {self.heads}{near}")
         if self.gate_min is not None and self.gate_min > 0:
             found.append(f"gate_min: a log decay is at most 0, found {self.gate_min}")
         return found
+
+
+def uneven(mixer: Any, width: int) -> list[str]:
+    """Where heads do not divide the widths of all keys and all values, as `problems` tells it."""
+    found = []
+    for field in ("expand_k", "expand_v"):
+        inner = width * getattr(mixer, field)
+        if inner != int(inner) or int(inner) % mixer.heads:
+            near = nearest_divisors(mixer.heads, max(1, int(inner)))
+            found.append(f"heads: {mixer.heads} does not divide width * {field} = {inner:g}{near}")
+    return found
