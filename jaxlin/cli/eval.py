@@ -11,7 +11,7 @@ from jaxlin.cli import _run, _tables
 
 if TYPE_CHECKING:
     from jaxlin.config.run import Mesh, RunConfig
-    from jaxlin.data.corpus import Corpus
+    from jaxlin.data.feed import Feed
 
 HELP = "measure a run on held-out text: loss per token, byte and word, and by position"
 EXAMPLE = """jaxlin eval runs/quickstart-1a2b3c4d --batches 16
@@ -46,9 +46,9 @@ def run(args: argparse.Namespace) -> int:
     cfg = _run.changed(folder, args.changes, CHANGEABLE)
     mesh = cfg.mesh if any(word.startswith("mesh.") for word in args.changes) else None
 
-    from jaxlin.data import corpus as corpora
+    from jaxlin.data import feed
 
-    corpus = corpora.load(cfg.data)
+    corpus = feed.load(cfg.data)
     result = measure(folder, cfg, corpus, limit=args.batches, step=args.step, mesh=mesh)
     if args.json:
         print(json.dumps(result, indent=2))
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
 def measure(
     folder: Path,
     cfg: RunConfig,
-    corpus: Corpus,
+    corpus: Feed,
     *,
     limit: int | None = None,
     step: int | None = None,
@@ -70,7 +70,6 @@ def measure(
 
     Without a mesh config every device holds all parameters and a share of the rows.
     """
-    from jaxlin.data.batches import eval_batches
     from jaxlin.evals.perplexity import evaluate
     from jaxlin.evals.words import target_words
     from jaxlin.parallel.mesh import make
@@ -81,12 +80,12 @@ def measure(
     trained = load_run(folder, make(mesh) if mesh else None, step)
     shards = trained.mesh.shape["data"] * trained.mesh.shape["fsdp"]
     rows = -(-cfg.batch // shards) * shards
-    windows = (corpus.held_out, rows, cfg.context, limit)
-    words = target_words(eval_batches(*windows, reset=cfg.data.reset), corpus.tokenizer)
+    sizes = (rows, cfg.context, limit)
+    words = target_words(corpus.held_out_batches(*sizes), corpus.tokenizer)
     figures = evaluate(
         trained.model,
         trained.variables,
-        _tables.counted(eval_batches(*windows, reset=cfg.data.reset), "evaluating batch"),
+        _tables.counted(corpus.held_out_batches(*sizes), "evaluating batch"),
         cfg.loss,
         corpus.tokenizer.token_bytes,
         trained.mesh,
@@ -95,7 +94,7 @@ def measure(
     return {
         "run": str(folder),
         "step": trained.step,
-        "held_out": corpus.held_out.where,
+        "held_out": corpus.held_out_name,
         "context": cfg.context,
         **figures,
     }
