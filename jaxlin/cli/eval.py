@@ -1,4 +1,4 @@
-"""`jaxlin eval`: held-out loss of a run per token, byte and word, and by position."""
+"""`jaxlin eval`: held-out loss of a run per token, byte and word, by position; scores of tasks."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxlin.cli import _run, _tables
+from jaxlin.cli import _run, _scores, _tables
 
 if TYPE_CHECKING:
     from jaxlin.config.run import Mesh, RunConfig
     from jaxlin.data.feed import Feed
 
-HELP = "measure a run on held-out text: loss per token, byte and word, and by position"
+HELP = "measure a run: held-out loss per token, byte and word, by position; or tasks"
 EXAMPLE = """jaxlin eval runs/quickstart-1a2b3c4d --batches 16
-  jaxlin eval runs/quickstart-1a2b3c4d data=text data.eval_paths='mine/*.txt'"""
+  jaxlin eval runs/quickstart-1a2b3c4d data=text data.eval_paths='mine/*.txt'
+  jaxlin eval runs/mqar-1a2b3c4d --task 'mqar(pairs=8)' --task needle_tokens --length 256"""
 
 CHANGEABLE = ("data", "context", "batch", "loss", "mesh")
 
@@ -32,6 +33,15 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batches", metavar="N", type=int, help="held-out batches (all of the held-out text)"
     )
+    parser.add_argument(
+        "--task",
+        action="append",
+        default=[],
+        metavar="KIND(...)",
+        help="score this task in place of the held-out loss; repeatable",
+    )
+    parser.add_argument("--length", metavar="N", type=int, help="tokens of the tasks' examples")
+    parser.add_argument("--examples", metavar="N", type=int, help="examples of each task")
     parser.add_argument("--step", metavar="N", type=int, help="checkpoint (the newest)")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -42,18 +52,22 @@ def run(args: argparse.Namespace) -> int:
 
     if args.batches is not None and args.batches < 1:
         raise ConfigError(f"--batches: {args.batches} is not allowed; give at least 1, or leave it")
-    folder = args.run.expanduser()
+    if not args.task and (args.length or args.examples):
+        raise ConfigError("--length and --examples are those of a task; name one with --task")
+    folder, wanted = args.run.expanduser(), _scores.asked(args.task, args.length, args.examples)
     cfg = _run.changed(folder, args.changes, CHANGEABLE)
     mesh = cfg.mesh if any(word.startswith("mesh.") for word in args.changes) else None
+    if wanted:
+        result = _scores.measure(folder, cfg, wanted, step=args.step, mesh=mesh)
+    else:
+        from jaxlin.data import feed
 
-    from jaxlin.data import feed
-
-    corpus = feed.load(cfg.data)
-    result = measure(folder, cfg, corpus, limit=args.batches, step=args.step, mesh=mesh)
+        corpus = feed.load(cfg.data)
+        result = measure(folder, cfg, corpus, limit=args.batches, step=args.step, mesh=mesh)
     if args.json:
         print(json.dumps(result, indent=2))
     else:
-        show(result)
+        (_scores.show if wanted else show)(result)
     return 0
 
 

@@ -18,6 +18,7 @@ from jaxlin.data.feed import Feed, Sampler
 from jaxlin.data.prefetch import Prefetch
 from jaxlin.data.tokenizer import model_vocab
 from jaxlin.evals.perplexity import evaluate
+from jaxlin.evals.tasks import Chosen, Setting, choose, of_run, scores
 from jaxlin.parallel.mesh import check, make
 from jaxlin.train.plan import Plan, make_plan, place_state
 from jaxlin.train.restore import initial_params
@@ -32,6 +33,7 @@ class Job(NamedTuple):
     plan: Plan
     corpus: Feed
     data: dict[str, Any]
+    tasks: tuple[Chosen, ...] = ()  # scored at each evaluation
 
     def first_state(self) -> TrainState:
         """The state before the first step: another run's parameters, or the seed's."""
@@ -60,6 +62,12 @@ class Job(NamedTuple):
         cfg, text = self.cfg, self.held_out(self.cfg.eval.batches)
         sizes = self.corpus.tokenizer.token_bytes
         return evaluate(self.plan.model, variables, text, cfg.loss, sizes, self.mesh)
+
+    def scores(self, variables: Any) -> Iterator[dict[str, Any]]:
+        """A record for each task of the run."""
+        rows = self.cfg.batch // self.cfg.accumulate
+        tokenizer = self.corpus.tokenizer
+        return scores(self.tasks, Setting(self.plan.model, variables, tokenizer, rows, self.mesh))
 
     def refuse_other_data(self, run: Path, step: int, meta: dict[str, Any]) -> None:
         """Raises unless a checkpoint of `step` with this `meta` can be gone on from."""
@@ -91,7 +99,14 @@ def make_job(asked: RunConfig, devices: Sequence[Any] | None = None) -> Job:
         seed=cfg.seed,
         reset=corpus.reset,
     )
-    job = Job(cfg, mesh, make_plan(cfg, mesh.shape), corpus, data)
+    tasks = choose(
+        of_run(cfg),
+        context=cfg.context,
+        vocab=vocab,
+        tokenizer=corpus.tokenizer,
+        seq=mesh.shape["seq"],
+    )
+    job = Job(cfg, mesh, make_plan(cfg, mesh.shape), corpus, data, tuple(tasks))
     # Both raise DataError if there is too little.
     job.sampler()
     next(job.held_out(1))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import numpy as np
 
 from jaxlin.analysis.state import statistics
 from jaxlin.data.feed import Feed
@@ -39,6 +40,8 @@ def stats(plan: Plan, corpus: Feed, mesh: jax.sharding.Mesh, variables: Any) -> 
     shards = mesh.shape["data"] * mesh.shape["fsdp"]
     rows = shards * max(1, TOKENS // (shards * cfg.context))
     batch = next(corpus.held_out_batches(rows, cfg.context, 1))
+    # Of a task only answers have weight; its states are looked at all along.
+    batch = batch._replace(weights=(batch.segment_ids > 0).astype(np.float32))
     placed = place(batch, batch_sharding(mesh), slice(0, rows), rows)
     layers = statistics(plan.model, variables, placed, mesh)
     return {"tokens": int(batch.weights.sum()), "layers": layers} if layers else {}
