@@ -34,6 +34,7 @@ def measure(
     mesh: Mesh | None = None,
 ) -> dict[str, Any]:
     """The records of the tasks for a run."""
+    from jaxlin.config.errors import DataError
     from jaxlin.evals.tasks import Setting, choose, scores
     from jaxlin.parallel.mesh import make
     from jaxlin.train.restore import load_run
@@ -43,16 +44,18 @@ def measure(
     sizes = trained.mesh.shape
     shards = sizes["data"] * sizes["fsdp"]
     rows = -(-cfg.batch // shards) * shards
-    chosen = choose(
+    chosen, skipped = choose(
         configs,
         context=cfg.context,
         vocab=trained.cfg.model.vocab or 0,
         tokenizer=tokenizer,
         seq=sizes["seq"],
     )
+    if not chosen:
+        raise DataError("\n".join(skipped))
     setting = Setting(trained.model, trained.variables, tokenizer, rows, trained.mesh)
     counted = _tables.counted(scores(chosen, setting), "scoring task", len(chosen))
-    return {"run": str(folder), "step": trained.step, "tasks": list(counted)}
+    return {"run": str(folder), "step": trained.step, "tasks": list(counted), "skipped": skipped}
 
 
 def show(result: dict[str, Any]) -> None:
@@ -62,6 +65,8 @@ def show(result: dict[str, Any]) -> None:
     title = f"{result['run']}, step {result['step']}"
     header = ["task", "length", "accuracy", "all right", "examples"]
     _tables.show(title, header, task_rows(result["tasks"]))
+    for reason in result["skipped"]:
+        print(f"skipped: {reason}\n")
     for record in result["tasks"]:
         for label, parts in record.get("by", {}).items():
             if label not in _axes(record):

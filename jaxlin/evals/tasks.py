@@ -7,14 +7,15 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxlin.config.errors import ConfigError
+from jaxlin.config.errors import ConfigError, DataError
 from jaxlin.config.registry import tasks
 from jaxlin.config.run import RunConfig
 from jaxlin.config.sources.task import Task
 from jaxlin.config.tasks.base import names
+from jaxlin.config.tasks.ruler import expanded
 from jaxlin.data.tokenizer import Tokenizer
-from jaxlin.evals import answers
-from jaxlin.evals.marks import joined, summary
+from jaxlin.evals import answers, ruler, writing
+from jaxlin.evals.marks import Marks, joined, summary
 
 
 class Chosen(NamedTuple):
@@ -44,17 +45,27 @@ def of_run(cfg: RunConfig) -> tuple[Any, ...]:
 
 def choose(
     configs: Sequence[Any], *, context: int, vocab: int, tokenizer: Tokenizer, seq: int = 1
-) -> list[Chosen]:
-    """The tasks of configs, for a model of `vocab` ids on a mesh with `seq` slices of a sequence.
+) -> tuple[list[Chosen], list[str]]:
+    """The tasks of configs, for a model of `vocab` ids on a mesh with `seq` slices of a sequence;
+    and why a task is left out, for each that is: its text is not there, or its length is too short.
 
-    Raises ConfigError where a task does not fit, DataError where it cannot read its text.
+    Raises ConfigError where a task does not fit the model.
     """
-    chosen = []
+    configs = expanded(configs)
+    chosen, skipped = [], []
     for config, name in zip(configs, names(configs), strict=True):
         lengths = config.lengths(context)
         _check(config, name, lengths, vocab, tokenizer, seq)
-        chosen.append(Chosen(name, tasks.target(config.kind)(config), lengths))
-    return chosen
+        try:
+            task = tasks.target(config.kind)(config)
+            if config.reads == "text":
+                for length in lengths:
+                    task.prompts(0, 0, 1, length, tokenizer)
+        except DataError as error:
+            skipped.append(str(error))
+            continue
+        chosen.append(Chosen(name, task, lengths))
+    return chosen, skipped
 
 
 def _check(
@@ -86,19 +97,20 @@ def _check(
 
 def scores(chosen: Sequence[Chosen], setting: Setting) -> Iterator[dict[str, Any]]:
     """A record for each task: its name, accuracy, exact, examples, length or lengths, and more; see
-    `summary`."""
+    `summary`. After all thirteen subtasks of RULER comes their mean."""
+    done = []
     for name, task, lengths in chosen:
         parts = [_marks(task, length, setting) for length in lengths]
         at = {"length": lengths[0]} if len(lengths) == 1 else {"lengths": list(lengths)}
-        yield {"task": name, **summary(joined(parts), task.grid), **at}
+        done.append({"task": name, **summary(joined(parts), task.grid), **at})
+        yield done[-1]
+    if (whole := ruler.overall(done)) is not None:
+        yield whole
 
 
-def _marks(task: Any, length: int, setting: Setting) -> Any:
-    return answers.score(
-        task,
-        setting.model,
-        setting.variables,
-        length=length,
-        rows=setting.rows,
-        mesh=setting.mesh,
-    )
+def _marks(task: Any, length: int, setting: Setting) -> Marks:
+    model, variables, tokenizer, rows, mesh = setting
+    if task.config.reads == "tokens":
+        return answers.score(task, model, variables, length=length, rows=rows, mesh=mesh)
+    how = {"tokenizer": tokenizer, "length": length, "rows": rows}
+    return writing.score(task, model, variables, **how)

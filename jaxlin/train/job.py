@@ -34,6 +34,7 @@ class Job(NamedTuple):
     corpus: Feed
     data: dict[str, Any]
     tasks: tuple[Chosen, ...] = ()  # scored at each evaluation
+    skipped: tuple[str, ...] = ()  # tasks that cannot be, and why
 
     def first_state(self) -> TrainState:
         """The state before the first step: another run's parameters, or the seed's."""
@@ -99,14 +100,14 @@ def make_job(asked: RunConfig, devices: Sequence[Any] | None = None) -> Job:
         seed=cfg.seed,
         reset=corpus.reset,
     )
-    tasks = choose(
+    tasks, skipped = choose(
         of_run(cfg),
         context=cfg.context,
         vocab=vocab,
         tokenizer=corpus.tokenizer,
         seq=mesh.shape["seq"],
     )
-    job = Job(cfg, mesh, make_plan(cfg, mesh.shape), corpus, data, tuple(tasks))
+    job = Job(cfg, mesh, make_plan(cfg, mesh.shape), corpus, data, tuple(tasks), tuple(skipped))
     # Both raise DataError if there is too little.
     job.sampler()
     next(job.held_out(1))

@@ -36,6 +36,7 @@ def announcement(run: Path, job: Job, start: int) -> list[str]:
         f"data    {job.corpus.description}",
         f"steps   {cfg.steps:,} of {cfg.batch} x {cfg.context} = {tokens:,} tokens",
         f"start   {f'checkpoint of step {start}' if start else begin}",
+        *(f"skipped {reason}" for reason in job.skipped),
     ]
 
 
