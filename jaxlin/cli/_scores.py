@@ -36,26 +36,76 @@ def measure(
     """The records of the tasks for a run."""
     from jaxlin.config.errors import DataError
     from jaxlin.evals.tasks import Setting, choose, scores
-    from jaxlin.parallel.mesh import make
-    from jaxlin.train.restore import load_run
 
-    tokenizer = _run.tokenizer(folder, cfg)
-    trained = load_run(folder, make(mesh) if mesh else None, step)
-    sizes = trained.mesh.shape
-    shards = sizes["data"] * sizes["fsdp"]
-    rows = -(-cfg.batch // shards) * shards
+    tokenizer, trained, rows = _loaded(folder, cfg, step, mesh)
     chosen, skipped = choose(
         configs,
         context=cfg.context,
         vocab=trained.cfg.model.vocab or 0,
         tokenizer=tokenizer,
-        seq=sizes["seq"],
+        seq=trained.mesh.shape["seq"],
     )
     if not chosen:
         raise DataError("\n".join(skipped))
     setting = Setting(trained.model, trained.variables, tokenizer, rows, trained.mesh)
     counted = _tables.counted(scores(chosen, setting), "scoring task", len(chosen))
     return {"run": str(folder), "step": trained.step, "tasks": list(counted), "skipped": skipped}
+
+
+def harness(
+    folder: Path,
+    cfg: RunConfig,
+    names: str,
+    *,
+    tasks_from: Path | None = None,
+    length: int | None = None,
+    examples: int | None = None,
+    step: int | None = None,
+    mesh: Mesh | None = None,
+) -> dict[str, Any]:
+    """The results of tasks of lm-eval for a run."""
+    from jaxlin.evals import harness
+    from jaxlin.evals.bridge import Bridge
+
+    harness.check()
+    wanted = harness.named(names)
+    tokenizer, trained, rows = _loaded(folder, cfg, step, mesh)
+    most = length or cfg.context
+    bridge = Bridge(
+        trained.model, trained.variables, tokenizer, rows=rows, most=most, mesh=trained.mesh
+    )
+    found = harness.run(bridge, wanted, folder=tasks_from, limit=examples)
+    return {
+        "run": str(folder),
+        "step": trained.step,
+        "length": most,
+        "lm_eval": found,
+        "lm_score": harness.lm_score(found),
+    }
+
+
+def _loaded(folder: Path, cfg: RunConfig, step: int | None, mesh: Mesh | None) -> Any:
+    """Tokenizer and model of a run, and rows that the mesh divides."""
+    from jaxlin.parallel.mesh import make
+    from jaxlin.train.restore import load_run
+
+    tokenizer = _run.tokenizer(folder, cfg)
+    trained = load_run(folder, make(mesh) if mesh else None, step)
+    shards = trained.mesh.shape["data"] * trained.mesh.shape["fsdp"]
+    return tokenizer, trained, -(-cfg.batch // shards) * shards
+
+
+def show_harness(result: dict[str, Any]) -> None:
+    """A table of tasks and metrics."""
+    rows = [
+        [name, metric, f"{value:.4f}"]
+        for name, found in result["lm_eval"].items()
+        for metric, value in found.items()
+    ]
+    if result["lm_score"] is not None:
+        rows.append(["mean of the six", "acc", f"{result['lm_score']:.4f}"])
+    title = f"{result['run']}, step {result['step']}, at most {result['length']} tokens"
+    _tables.show(title, ["lm-eval task", "metric", "value"], rows)
 
 
 def show(result: dict[str, Any]) -> None:

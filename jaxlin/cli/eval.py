@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 HELP = "measure a run: held-out loss per token, byte and word, by position; or tasks"
 EXAMPLE = """jaxlin eval runs/quickstart-1a2b3c4d --batches 16
   jaxlin eval runs/quickstart-1a2b3c4d data=text data.eval_paths='mine/*.txt'
-  jaxlin eval runs/mqar-1a2b3c4d --task 'mqar(pairs=8)' --task needle_tokens --length 256"""
+  jaxlin eval runs/mqar-1a2b3c4d --task 'mqar(pairs=8)' --task needle_tokens --length 256
+  jaxlin eval runs/hybrid-1a2b3c4d --lm-eval arc_easy,piqa"""
 
 CHANGEABLE = ("data", "context", "batch", "loss", "mesh")
 
@@ -40,6 +41,14 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="KIND(...)",
         help="score this task in place of the held-out loss; repeatable",
     )
+    parser.add_argument(
+        "--lm-eval",
+        metavar="NAME,...",
+        help="run tasks of the lm-eval harness; zero_shot: the six of the hybrid study",
+    )
+    parser.add_argument(
+        "--tasks-from", metavar="DIR", type=Path, help="definitions of further lm-eval tasks"
+    )
     parser.add_argument("--length", metavar="N", type=int, help="tokens of the tasks' examples")
     parser.add_argument("--examples", metavar="N", type=int, help="examples of each task")
     parser.add_argument("--step", metavar="N", type=int, help="checkpoint (the newest)")
@@ -52,23 +61,39 @@ def run(args: argparse.Namespace) -> int:
 
     if args.batches is not None and args.batches < 1:
         raise ConfigError(f"--batches: {args.batches} is not allowed; give at least 1, or leave it")
-    if not args.task and (args.length or args.examples):
-        raise ConfigError("--length and --examples are those of a task; name one with --task")
-    folder, wanted = args.run.expanduser(), _scores.asked(args.task, args.length, args.examples)
+    folder, wanted = args.run.expanduser(), _tasks(args)
     cfg = _run.changed(folder, args.changes, CHANGEABLE)
     mesh = cfg.mesh if any(word.startswith("mesh.") for word in args.changes) else None
-    if wanted:
-        result = _scores.measure(folder, cfg, wanted, step=args.step, mesh=mesh)
+    where: dict[str, Any] = {"step": args.step, "mesh": mesh}
+    if args.lm_eval is not None:
+        how = {"tasks_from": args.tasks_from, "length": args.length, "examples": args.examples}
+        result = _scores.harness(folder, cfg, args.lm_eval, **how, **where)
+        shown = _scores.show_harness
+    elif wanted:
+        result, shown = _scores.measure(folder, cfg, wanted, **where), _scores.show
     else:
         from jaxlin.data import feed
 
-        corpus = feed.load(cfg.data)
-        result = measure(folder, cfg, corpus, limit=args.batches, step=args.step, mesh=mesh)
+        result = measure(folder, cfg, feed.load(cfg.data), limit=args.batches, **where)
+        shown = show
     if args.json:
         print(json.dumps(result, indent=2))
     else:
-        (_scores.show if wanted else show)(result)
+        shown(result)
     return 0
+
+
+def _tasks(args: argparse.Namespace) -> list[Any]:
+    """The configs of --task. Raises ConfigError for options that do not go together."""
+    from jaxlin.config.errors import ConfigError
+
+    if args.task and args.lm_eval is not None:
+        raise ConfigError("--task and --lm-eval: give one of them at a time")
+    if not args.task and args.lm_eval is None and (args.length or args.examples):
+        raise ConfigError("--length and --examples are those of a task; name one with --task")
+    if args.tasks_from is not None and args.lm_eval is None:
+        raise ConfigError("--tasks-from: is for tasks of lm-eval; name them with --lm-eval")
+    return _scores.asked(args.task, args.length, args.examples)
 
 
 def measure(
