@@ -95,7 +95,7 @@ def _tasks(cfg: RunConfig) -> Iterator[str]:
         path = f"eval.tasks.{index}"
         if trained is not None and task.reads == "text":
             yield (
-                f"{path}: {task.kind} is written in words, and a run on the task {trained.kind} "
+                f"{path}: {task.kind} is in words, and a run on the task {trained.kind} "
                 "knows none; score it on a run whose data is text"
             )
         for length in task.lengths(cfg.context):

@@ -27,6 +27,9 @@ MISTAKES = {
     "copy": (["eval.tasks=copy(tokens=16)"], "eval.tasks.0.length: 16 tokens and their copy need"),
     "kind": (["eval.tasks=mqr"], "eval.tasks.0: 'mqr' is no task; did you mean 'mqar'?"),
     "group": (["eval.tasks=group(of=s6)"], "eval.tasks.0.of: found 's6'; allowed: 'z2' or"),
+    "words, trained on": ([TASK, "data.task=needle"], "not to be trained on; allowed: copy, group"),
+    "words, no words": ([TASK, "data.task=copy", "eval.tasks=ruler"], "eval.tasks.0: ruler is in"),
+    "depths": (["eval.tasks=needle(depths=[])"], "eval.tasks.0.depths: found none"),
     "needle": (["eval.tasks=needle_tokens(sizes=[8])"], "8 pairs and a query need at least 17"),
 }
 

@@ -89,6 +89,33 @@ def test_a_task_that_does_not_fit_the_model_is_refused_first(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+class Curves:
+    """A writer that keeps the names of what it gets."""
+
+    def __init__(self):
+        self.names = []
+
+    def scalars(self, step, values):
+        self.names += values
+
+    def text(self, step, name, text):
+        self.names.append(name)
+
+    def close(self):
+        pass
+
+
+def test_two_tasks_of_one_step_are_two_records_and_two_curves(tmp_path):
+    curves = Curves()
+    log = records.Records(tmp_path, [curves])
+    for name in ("mqar", "copy", "copy"):
+        log.write("task", 5, {"task": name, "accuracy": 0.5, "by": {"gap": {"2-3": 1.0}}})
+    log.close()
+    assert [r["task"] for r in of(tmp_path, "task")] == ["mqar", "copy"]
+    assert {"task/mqar/accuracy", "task/copy/by/gap/2-3"} <= set(curves.names)
+    assert "task/task" not in curves.names
+
+
 @tasks.register("mqar_shuffled", "tests.train.test_task_run:Shuffled")
 @dataclass(frozen=True, kw_only=True)
 class ShuffledConfig(MQAR):
@@ -108,7 +135,7 @@ class Shuffled(recall.MQAR):
 def learnt(task, run):
     cfg = RunConfig(
         name="mqar",
-        steps=250,
+        steps=200,
         batch=32,
         context=32,
         model=LM(
