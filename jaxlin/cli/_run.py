@@ -35,11 +35,11 @@ def changed(folder: Path, words: list[str], allowed: tuple[str, ...]) -> RunConf
 
 def tokenizer(folder: Path, cfg: RunConfig) -> Tokenizer:
     """The tokenizer that the run's data names. Raises DataError if it is not the trained one."""
-    from jaxlin.data import corpus
+    from jaxlin.data import feed
     from jaxlin.data.tokenizer import load_tokenizer
 
     named = getattr(cfg.data, "tokenizer", None)
-    found = load_tokenizer(named) if named is not None else corpus.load(cfg.data).tokenizer
+    found = load_tokenizer(named) if named is not None else feed.load(cfg.data).tokenizer
     refuse_other_tokenizer(folder, found)
     return found
 

@@ -53,6 +53,10 @@ def vocab(cfg: RunConfig) -> int:
     from jaxlin.config.errors import ConfigError
     from jaxlin.data.tokenizer import load_tokenizer, model_vocab
 
+    if cfg.data.kind == "task":
+        from jaxlin.data import feed
+
+        return model_vocab(None, feed.load(cfg.data).tokenizer)
     if not hasattr(cfg.data, "tokenizer"):
         raise ConfigError(
             f"model.vocab: not set, and data of kind {cfg.data.kind!r} names no tokenizer; set "

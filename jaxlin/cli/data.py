@@ -142,18 +142,20 @@ def _inspect(args: argparse.Namespace) -> int:
     from itertools import islice
 
     from jaxlin.config.errors import DataError
-    from jaxlin.data.batches import batch_at, eval_batches
-    from jaxlin.data.corpus import load
+    from jaxlin.data.feed import load
     from jaxlin.data.inspect import describe
 
     corpus = load(config.data)
     print(corpus.description)
-    sizes = {"batch": config.batch, "context": config.context, "reset": config.data.reset}
     if args.held_out:
-        batch = next(islice(eval_batches(corpus.held_out, **sizes), args.step, None), None)
+        batch = next(
+            islice(corpus.held_out_batches(config.batch, config.context), args.step, None), None
+        )
         if batch is None:
             raise DataError(f"--step {args.step}: the held-out text has fewer batches than that")
     else:
-        batch = batch_at(corpus.train, seed=config.seed, step=args.step, **sizes)
+        batch = corpus.sampler(
+            seed=config.seed, batch=config.batch, context=config.context
+        ).batch_at(args.step)
     print("\n".join(describe(batch, corpus.tokenizer, args.rows)))
     return 0

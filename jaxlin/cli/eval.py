@@ -1,4 +1,4 @@
-"""`jaxlin eval`: held-out loss of a run per token, byte and word, and by position."""
+"""`jaxlin eval`: held-out loss of a run per token, byte and word, by position; scores of tasks."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxlin.cli import _run, _tables
+from jaxlin.cli import _run, _scores, _tables
 
 if TYPE_CHECKING:
     from jaxlin.config.run import Mesh, RunConfig
-    from jaxlin.data.corpus import Corpus
+    from jaxlin.data.feed import Feed
 
-HELP = "measure a run on held-out text: loss per token, byte and word, and by position"
+HELP = "measure a run: held-out loss per token, byte and word, by position; or tasks"
 EXAMPLE = """jaxlin eval runs/quickstart-1a2b3c4d --batches 16
-  jaxlin eval runs/quickstart-1a2b3c4d data=text data.eval_paths='mine/*.txt'"""
+  jaxlin eval runs/quickstart-1a2b3c4d data=text data.eval_paths='mine/*.txt'
+  jaxlin eval runs/mqar-1a2b3c4d --task 'mqar(pairs=8)' --task needle_tokens --length 256
+  jaxlin eval runs/hybrid-1a2b3c4d --lm-eval arc_easy,piqa"""
 
 CHANGEABLE = ("data", "context", "batch", "loss", "mesh")
 
@@ -32,6 +34,23 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batches", metavar="N", type=int, help="held-out batches (all of the held-out text)"
     )
+    parser.add_argument(
+        "--task",
+        action="append",
+        default=[],
+        metavar="KIND(...)",
+        help="score this task in place of the held-out loss; repeatable",
+    )
+    parser.add_argument(
+        "--lm-eval",
+        metavar="NAME,...",
+        help="run tasks of the lm-eval harness; zero_shot: the six of the hybrid study",
+    )
+    parser.add_argument(
+        "--tasks-from", metavar="DIR", type=Path, help="definitions of further lm-eval tasks"
+    )
+    parser.add_argument("--length", metavar="N", type=int, help="tokens of the tasks' examples")
+    parser.add_argument("--examples", metavar="N", type=int, help="examples of each task")
     parser.add_argument("--step", metavar="N", type=int, help="checkpoint (the newest)")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -42,25 +61,45 @@ def run(args: argparse.Namespace) -> int:
 
     if args.batches is not None and args.batches < 1:
         raise ConfigError(f"--batches: {args.batches} is not allowed; give at least 1, or leave it")
-    folder = args.run.expanduser()
+    folder, wanted = args.run.expanduser(), _tasks(args)
     cfg = _run.changed(folder, args.changes, CHANGEABLE)
     mesh = cfg.mesh if any(word.startswith("mesh.") for word in args.changes) else None
+    where: dict[str, Any] = {"step": args.step, "mesh": mesh}
+    if args.lm_eval is not None:
+        how = {"tasks_from": args.tasks_from, "length": args.length, "examples": args.examples}
+        result = _scores.harness(folder, cfg, args.lm_eval, **how, **where)
+        shown = _scores.show_harness
+    elif wanted:
+        result, shown = _scores.measure(folder, cfg, wanted, **where), _scores.show
+    else:
+        from jaxlin.data import feed
 
-    from jaxlin.data import corpus as corpora
-
-    corpus = corpora.load(cfg.data)
-    result = measure(folder, cfg, corpus, limit=args.batches, step=args.step, mesh=mesh)
+        result = measure(folder, cfg, feed.load(cfg.data), limit=args.batches, **where)
+        shown = show
     if args.json:
         print(json.dumps(result, indent=2))
     else:
-        show(result)
+        shown(result)
     return 0
+
+
+def _tasks(args: argparse.Namespace) -> list[Any]:
+    """The configs of --task. Raises ConfigError for options that do not go together."""
+    from jaxlin.config.errors import ConfigError
+
+    if args.task and args.lm_eval is not None:
+        raise ConfigError("--task and --lm-eval: give one of them at a time")
+    if not args.task and args.lm_eval is None and (args.length or args.examples):
+        raise ConfigError("--length and --examples are those of a task; name one with --task")
+    if args.tasks_from is not None and args.lm_eval is None:
+        raise ConfigError("--tasks-from: is for tasks of lm-eval; name them with --lm-eval")
+    return _scores.asked(args.task, args.length, args.examples)
 
 
 def measure(
     folder: Path,
     cfg: RunConfig,
-    corpus: Corpus,
+    corpus: Feed,
     *,
     limit: int | None = None,
     step: int | None = None,
@@ -70,7 +109,6 @@ def measure(
 
     Without a mesh config every device holds all parameters and a share of the rows.
     """
-    from jaxlin.data.batches import eval_batches
     from jaxlin.evals.perplexity import evaluate
     from jaxlin.evals.words import target_words
     from jaxlin.parallel.mesh import make
@@ -81,12 +119,12 @@ def measure(
     trained = load_run(folder, make(mesh) if mesh else None, step)
     shards = trained.mesh.shape["data"] * trained.mesh.shape["fsdp"]
     rows = -(-cfg.batch // shards) * shards
-    windows = (corpus.held_out, rows, cfg.context, limit)
-    words = target_words(eval_batches(*windows, reset=cfg.data.reset), corpus.tokenizer)
+    sizes = (rows, cfg.context, limit)
+    words = target_words(corpus.held_out_batches(*sizes), corpus.tokenizer)
     figures = evaluate(
         trained.model,
         trained.variables,
-        _tables.counted(eval_batches(*windows, reset=cfg.data.reset), "evaluating batch"),
+        _tables.counted(corpus.held_out_batches(*sizes), "evaluating batch"),
         cfg.loss,
         corpus.tokenizer.token_bytes,
         trained.mesh,
@@ -95,7 +133,7 @@ def measure(
     return {
         "run": str(folder),
         "step": trained.step,
-        "held_out": corpus.held_out.where,
+        "held_out": corpus.held_out_name,
         "context": cfg.context,
         **figures,
     }

@@ -44,8 +44,8 @@ def run(args: argparse.Namespace) -> int:
     from jaxlin.data import corpus as corpora
     from jaxlin.train.loop import train as fit
 
+    corpus = corpora.load(cfg.data)  # refuses a task, which has no text to compare on
     fit(cfg, folder)
-    corpus = corpora.load(cfg.data)
     result = eval.measure(folder, cfg, corpus)
     print()
     generate.speak(folder, cfg, [PROMPT], TOKENS, Sampling(temperature=0.7))

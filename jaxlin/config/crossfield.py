@@ -6,13 +6,22 @@ from typing import Any
 
 from jaxlin.config import pattern
 from jaxlin.config.errors import ConfigError
+from jaxlin.config.registry import tasks
 from jaxlin.config.run import RunConfig
+from jaxlin.config.sources.task import Task
 from jaxlin.config.sources.text import Packed, Text
 
 
 def problems(cfg: RunConfig) -> list[str]:
     """All mistakes of a config whose fields are right one by one, each as `path: sentence`."""
-    return [*_layers(cfg.model), *_batch(cfg), *_schedule(cfg), *_data(cfg.data), *_adapters(cfg)]
+    return [
+        *_layers(cfg.model),
+        *_batch(cfg),
+        *_schedule(cfg),
+        *_data(cfg.data),
+        *_tasks(cfg),
+        *_adapters(cfg),
+    ]
 
 
 def _layers(model: Any) -> Iterator[str]:
@@ -76,6 +85,36 @@ def _data(data: Any) -> Iterator[str]:
         yield "data.paths: found none; name files or patterns, such as data.paths='corpus/*.txt'"
     if isinstance(data, Packed) and not data.path:
         yield "data.path: found none; name the folder that `jaxlin data pack` wrote"
+
+
+def _tasks(cfg: RunConfig) -> Iterator[str]:
+    trained = cfg.data.task if isinstance(cfg.data, Task) else None
+    if trained is not None:
+        yield from _trained_task(trained, cfg.context)
+    for index, task in enumerate(cfg.eval.tasks):
+        path = f"eval.tasks.{index}"
+        if trained is not None and task.reads == "text":
+            yield (
+                f"{path}: {task.kind} is in words, and a run on the task {trained.kind} "
+                "knows none; score it on a run whose data is text"
+            )
+        for length in task.lengths(cfg.context):
+            yield from (f"{path}.{problem}" for problem in task.problems(length))
+
+
+def _trained_task(task: Any, context: int) -> Iterator[str]:
+    if task.reads == "text":
+        yield (
+            f"data.task: {task.kind} is a task in words, to be scored and not to be trained on; "
+            f"allowed: {', '.join(k for k in tasks if tasks.config(k).reads == 'tokens')}"
+        )
+        return
+    if task.length not in (None, context):
+        yield (
+            f"data.task.length: found {task.length}, but rows have context={context} tokens; leave "
+            f"it unset, or set context={task.length}"
+        )
+    yield from (f"data.task.{problem}" for problem in task.problems(context))
 
 
 def _adapters(cfg: RunConfig) -> Iterator[str]:

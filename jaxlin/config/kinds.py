@@ -6,7 +6,15 @@ from typing import Annotated, Any
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from jaxlin.config.registry import Registry, adapters, mixers, optimizers, schedules, sources
+from jaxlin.config.registry import (
+    Registry,
+    adapters,
+    mixers,
+    optimizers,
+    schedules,
+    sources,
+    tasks,
+)
 
 
 @dataclass(frozen=True)
@@ -30,3 +38,4 @@ AnyAdapter = Annotated[Any, OneOf(adapters)]
 AnySource = Annotated[Any, OneOf(sources)]
 AnyOptimizer = Annotated[Any, OneOf(optimizers)]
 AnySchedule = Annotated[Any, OneOf(schedules)]
+AnyTask = Annotated[Any, OneOf(tasks)]

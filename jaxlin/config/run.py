@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from jaxlin.config.exchange import Exchange
 from jaxlin.config.guard import Guard
-from jaxlin.config.kinds import AnyAdapter, AnyOptimizer, AnySchedule, AnySource
+from jaxlin.config.kinds import AnyAdapter, AnyOptimizer, AnySchedule, AnySource, AnyTask
 from jaxlin.config.model import LM, Loss
 from jaxlin.config.optimizers.adamw import AdamW
 from jaxlin.config.schedules.shapes import Cosine
@@ -56,6 +56,7 @@ class Eval:
 
     every: NonNegativeInt = 1000  # steps; 0: only at the end
     batches: PositiveInt | None = 16  # None: all held-out windows
+    tasks: tuple[AnyTask, ...] = ()  # scored as well; none: the task that is trained on, if it is
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ import grain
 import numpy as np
 
 from jaxlin.config.errors import DataError
+from jaxlin.data import feed
 from jaxlin.data.batch import Batch
 from jaxlin.data.prefetch import Prefetch
 from jaxlin.data.stream import TokenStream
@@ -74,6 +75,18 @@ def batches(
     DataError at once when the stream has fewer windows than a batch.
     """
     sampler = Sampler(stream, seed=seed, batch=batch, context=context, reset=reset)
+    return ahead(sampler, start, rows=rows, stop=stop, depth=depth)
+
+
+def ahead(
+    sampler: feed.Sampler,
+    start: int,
+    *,
+    rows: slice = slice(None),
+    stop: int | None = None,
+    depth: int = 2,
+) -> Prefetch[Batch]:
+    """The batches of steps start, start + 1, ... (before `stop`), made ahead by a thread."""
 
     def make() -> Iterator[Batch]:
         step = start

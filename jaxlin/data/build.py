@@ -29,7 +29,12 @@ def encoded(
 
 
 def build(
-    documents: Iterable[Document], tokenizer: Tokenizer, held_out: float, *, where: str
+    documents: Iterable[Document],
+    tokenizer: Tokenizer,
+    held_out: float,
+    *,
+    where: str,
+    reset: bool = True,
 ) -> Corpus:
     """The corpus of `documents`, split by their own marks or by `held_out`. Raises DataError."""
     files, arrays, marks = FileDigests(), [], []
@@ -56,6 +61,7 @@ def build(
         tokenizer=tokenizer,
         fingerprint=of_source(files.entries(), tokenizer, held_out),
         description=f"{len(spans)} documents, {len(tokens)} tokens from {where}; held out: {how}",
+        reset=reset,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from jaxlin.data.batch import Batch
@@ -16,8 +18,9 @@ def describe(batch: Batch, tokenizer: Tokenizer, rows: int) -> list[str]:
     real, total = float(batch.weights.sum()), batch.weights.size
     documents = int(batch.segment_ids.max(axis=1).sum())
     size = int((tokenizer.token_bytes[batch.targets] * batch.weights).sum())
+    text = f"; they stand for {size} bytes" if tokenizer.token_bytes.any() else ""
     lines.append(
-        f"{real:.0f} of {total} targets have weight 1; they stand for {size} bytes; "
+        f"{real:.0f} of {total} targets have weight 1{text}; "
         f"{documents} documents or parts of one in {len(batch.tokens)} rows"
     )
     for row in range(min(rows, len(batch.tokens))):
@@ -36,10 +39,22 @@ def _row(batch: Batch, row: int, tokenizer: Tokenizer) -> list[str]:
         places = np.flatnonzero(segments == segment)
         first = int(places[0])
         text = decode(tokenizer, batch.tokens[row, places])
-        start = "starts here" if batch.tokens[row, first] == tokenizer.bos else "goes on"
+        whole = batch.tokens[row, first] == tokenizer.bos or not tokenizer.token_bytes.any()
+        start = "starts here" if whole else "goes on"  # a row of a task is one example
         lines.append(
             f"  segment {segment}  [{first}:{int(places[-1]) + 1}]  positions "
             f"{batch.positions[row, first]}..{batch.positions[row, places[-1]]}  {start}: "
             f"{text[:EXCERPT]!r}"
         )
-    return lines
+    return [*lines, *_answers(batch, row, tokenizer)]
+
+
+def _answers(batch: Batch, row: int, tokenizer: Tokenizer) -> Iterator[str]:
+    """What is to be answered where, if only some of the row's targets count."""
+    asked = batch.weights[row] > 0
+    if asked.any() and not asked[batch.segment_ids[row] > 0].all():
+        words = (
+            f"{place}: {decode(tokenizer, batch.targets[row, [place]])}"
+            for place in np.flatnonzero(asked)
+        )
+        yield f"  answers  {', '.join(words)}"

@@ -70,6 +70,7 @@ def load(config: Packed) -> Corpus:
         fingerprint=of_source(files, tokenizer, config.held_out),
         description=f"{folder.index.documents} documents, {folder.index.tokens} tokens from "
         f"{config.path}; held out: {how}",
+        reset=config.reset,
     )
 
 

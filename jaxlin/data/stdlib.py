@@ -42,7 +42,8 @@ def load(config: Stdlib) -> Corpus:
     library = Path(sysconfig.get_path("stdlib"))
     documents = first_bytes(documents_in(library, config.held_out), config.max_bytes)
     tokenizer = load_tokenizer(config.tokenizer)
-    return build(documents, tokenizer, config.held_out, where=f"standard library ({library})")
+    where = f"standard library ({library})"
+    return build(documents, tokenizer, config.held_out, where=where, reset=config.reset)
 
 
 def documents_in(library: Path, held_out: float) -> Iterator[Document]:

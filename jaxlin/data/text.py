@@ -20,7 +20,8 @@ def load(config: Text) -> Corpus:
     """The corpus of own files, tokenised in memory. Raises DataError."""
     tokenizer, corrupt = load_tokenizer(config.tokenizer), Corrupt(config.skip_corrupt)
     documents = _documents(config, corrupt)
-    corpus = build(documents, tokenizer, config.held_out, where=", ".join(config.paths))
+    where, reset = ", ".join(config.paths), config.reset
+    corpus = build(documents, tokenizer, config.held_out, where=where, reset=reset)
     found = corrupt.report()
     return replace(corpus, description=f"{corpus.description}; {found}") if found else corpus
 

@@ -102,12 +102,14 @@ def decode(tokenizer: Tokenizer, ids: Sequence[int] | np.ndarray) -> str:
 
 
 def model_vocab(asked: int | None, tokenizer: Tokenizer) -> int:
-    """Rows of the embedding: `asked`, or the tokenizer's size rounded up to a multiple of 128.
+    """Rows of the embedding: `asked`, or the tokenizer's size rounded up to a multiple of 128 (of 8
+    below 128: a task may have a handful of ids).
 
     Raises ConfigError when `asked` is too small for the tokenizer.
     """
     if asked is None:
-        return -(-tokenizer.size // 128) * 128
+        unit = 128 if tokenizer.size > 128 else 8
+        return -(-tokenizer.size // unit) * unit
     if asked < tokenizer.size:
         raise ConfigError(
             f"model.vocab is {asked}, but tokenizer {tokenizer.name!r} has ids up to "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 FIGURES = (  # name, key, unit, denominator
@@ -37,3 +37,30 @@ def comparison_rows(model: str, bits: float, others: Mapping[str, float]) -> lis
 
 def _range(first: int, last: int) -> str:
     return f"{first:,}" if first == last else f"{first:,}-{last:,}"
+
+
+def task_rows(records: Iterable[Mapping[str, Any]]) -> list[list[str]]:
+    """Name, length, accuracy, share of examples that are all right, number of examples."""
+    return [
+        [
+            record["task"],
+            ", ".join(f"{n:,}" for n in record.get("lengths", [record.get("length", 0)])),
+            f"{record['accuracy']:.4f}",
+            f"{record['exact']:.4f}",
+            f"{record['examples']:,}",
+        ]
+        for record in records
+    ]
+
+
+def breakdown_rows(parts: Mapping[str, float]) -> list[list[str]]:
+    """Value of the label, accuracy."""
+    return [[value, f"{accuracy:.4f}"] for value, accuracy in parts.items()]
+
+
+def grid_rows(grid: Mapping[str, Any]) -> list[list[str]]:
+    """A map of scores as numbers; '-' where nothing was asked."""
+    return [
+        [str(name), *("-" if v is None else f"{v:.2f}" for v in values)]
+        for name, values in zip(grid["rows"], grid["values"], strict=True)
+    ]

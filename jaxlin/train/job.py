@@ -1,4 +1,4 @@
-"""What is trained on what: config, mesh, plan and text, before any array exists."""
+"""What is trained on what: config, mesh, plan and data, before any array exists."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ import jax
 
 from jaxlin.config.errors import ConfigError, DataError
 from jaxlin.config.run import RunConfig
-from jaxlin.data import corpus as corpora
-from jaxlin.data import fingerprint
+from jaxlin.data import feed, fingerprint
 from jaxlin.data.batch import Batch
-from jaxlin.data.batches import batches, eval_batches
-from jaxlin.data.corpus import Corpus
+from jaxlin.data.batches import ahead
+from jaxlin.data.feed import Feed, Sampler
 from jaxlin.data.prefetch import Prefetch
 from jaxlin.data.tokenizer import model_vocab
-from jaxlin.data.windows import full_windows
 from jaxlin.evals.perplexity import evaluate
+from jaxlin.evals.tasks import Chosen, Setting, choose, of_run, scores
 from jaxlin.parallel.mesh import check, make
 from jaxlin.train.plan import Plan, make_plan, place_state
 from jaxlin.train.restore import initial_params
@@ -32,8 +31,10 @@ class Job(NamedTuple):
     cfg: RunConfig
     mesh: jax.sharding.Mesh
     plan: Plan
-    corpus: Corpus
+    corpus: Feed
     data: dict[str, Any]
+    tasks: tuple[Chosen, ...] = ()  # scored at each evaluation
+    skipped: tuple[str, ...] = ()  # tasks that cannot be, and why
 
     def first_state(self) -> TrainState:
         """The state before the first step: another run's parameters, or the seed's."""
@@ -44,29 +45,30 @@ class Job(NamedTuple):
 
     def batches_after(self, step: int, offset: int, rows: slice) -> Prefetch[Batch]:
         """Rows of the batches of the steps after `step`; rewinds have passed over `offset`."""
+        return ahead(self.sampler(), step + offset, rows=rows, stop=self.cfg.steps + offset)
+
+    def sampler(self) -> Sampler:
+        """The training batches. Raises DataError where there is too little for one."""
         cfg = self.cfg
-        return batches(
-            self.corpus.train,
-            step + offset,
-            seed=cfg.seed,
-            batch=cfg.batch,
-            context=cfg.context,
-            rows=rows,
-            reset=cfg.data.reset,
-            stop=cfg.steps + offset,
-        )
+        return self.corpus.sampler(seed=cfg.seed, batch=cfg.batch, context=cfg.context)
 
     def held_out(self, limit: int | None) -> Iterator[Batch]:
         """The held-out batches, at most `limit`, of the size of a micro-batch."""
         cfg = self.cfg
         micro = cfg.batch // cfg.accumulate
-        return eval_batches(self.corpus.held_out, micro, cfg.context, limit, reset=cfg.data.reset)
+        return self.corpus.held_out_batches(micro, cfg.context, limit)
 
     def evaluate(self, variables: Any) -> dict[str, Any]:
         """The held-out loss of a model."""
         cfg, text = self.cfg, self.held_out(self.cfg.eval.batches)
         sizes = self.corpus.tokenizer.token_bytes
         return evaluate(self.plan.model, variables, text, cfg.loss, sizes, self.mesh)
+
+    def scores(self, variables: Any) -> Iterator[dict[str, Any]]:
+        """A record for each task of the run."""
+        rows = self.cfg.batch // self.cfg.accumulate
+        tokenizer = self.corpus.tokenizer
+        return scores(self.tasks, Setting(self.plan.model, variables, tokenizer, rows, self.mesh))
 
     def refuse_other_data(self, run: Path, step: int, meta: dict[str, Any]) -> None:
         """Raises unless a checkpoint of `step` with this `meta` can be gone on from."""
@@ -88,7 +90,7 @@ def make_job(asked: RunConfig, devices: Sequence[Any] | None = None) -> Job:
     """The job of a config. Raises ConfigError or DataError where it cannot be done."""
     mesh = make(asked.mesh, devices)
     check(asked, mesh.shape)
-    corpus = corpora.load(asked.data)
+    corpus = feed.load(asked.data)
     vocab = model_vocab(asked.model.vocab, corpus.tokenizer)
     cfg = dataclasses.replace(asked, model=dataclasses.replace(asked.model, vocab=vocab))
     data = fingerprint.of_run(
@@ -96,10 +98,17 @@ def make_job(asked: RunConfig, devices: Sequence[Any] | None = None) -> Job:
         context=cfg.context,
         batch=cfg.batch,
         seed=cfg.seed,
-        reset=cfg.data.reset,
+        reset=corpus.reset,
     )
-    job = Job(cfg, mesh, make_plan(cfg, mesh.shape), corpus, data)
+    tasks, skipped = choose(
+        of_run(cfg),
+        context=cfg.context,
+        vocab=vocab,
+        tokenizer=corpus.tokenizer,
+        seq=mesh.shape["seq"],
+    )
+    job = Job(cfg, mesh, make_plan(cfg, mesh.shape), corpus, data, tuple(tasks), tuple(skipped))
     # Both raise DataError if there is too little.
-    full_windows(corpus.train, cfg.context, cfg.batch)
+    job.sampler()
     next(job.held_out(1))
     return job

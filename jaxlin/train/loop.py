@@ -141,6 +141,9 @@ def train(
                 log.write("eval", done, result)
                 for kind, values in observations(plan, job.corpus, mesh, state.variables()):
                     log.write(kind, done, values)
+                for values in job.scores(state.variables()):
+                    log.write("task", done, values)
+                    progress.say(words.score(done, values))
             progress.say(words.evaluation(done, result))
             return result
 

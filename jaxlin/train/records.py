@@ -29,8 +29,8 @@ class Records:
     """Writes to a run directory. Only one process of a run may hold one.
 
     metrics.jsonl: one line a record, {"kind": "train", "step": n, ...}, on disk when `write`
-    returns; kinds: start, train, eval, guard, stats, sample, goodput. The writers get the same
-    numbers and texts.
+    returns; kinds: start, train, eval, guard, stats, sample, task, goodput. The writers get the
+    same numbers and texts.
     """
 
     def __init__(self, run: Path, writers: Iterable[Writer] = ()):
@@ -54,6 +54,8 @@ class Records:
             self._file.flush()
         except OSError as error:
             raise CheckpointError(f"{self.run / METRICS}: cannot be written: {error}") from error
+        values = dict(values)
+        kind = f"{kind}/{values.pop('task')}" if "task" in values else kind  # a curve for each
         numbers = dict(scalars(values, kind))
         texts = {name: value for name, value in values.items() if isinstance(value, str)}
         for writer in self._writers:
@@ -132,7 +134,7 @@ def checkpoint_steps(run: Path) -> list[int]:
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """The records of a run in order, each (kind, step) once.
+    """The records of a run in order, each (kind, step, task) once.
 
     A run that was killed and resumed wrote some steps twice: a start at step n takes back what was
     recorded after n, and a line cut off by the kill is dropped.
@@ -142,12 +144,12 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
 
 def standing(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """What is left of all written records when each start has taken back what came after it."""
-    found: dict[tuple[str, int], dict[str, Any]] = {}
+    found: dict[tuple[str, int, Any], dict[str, Any]] = {}
     for record in lines:
         if record["kind"] == "start":
             found = {key: r for key, r in found.items() if r["step"] <= record["step"]}
         else:
-            found[record["kind"], record["step"]] = record
+            found[record["kind"], record["step"], str(record.get("task"))] = record
     return list(found.values())
 
 

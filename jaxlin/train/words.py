@@ -36,6 +36,7 @@ def announcement(run: Path, job: Job, start: int) -> list[str]:
         f"data    {job.corpus.description}",
         f"steps   {cfg.steps:,} of {cfg.batch} x {cfg.context} = {tokens:,} tokens",
         f"start   {f'checkpoint of step {start}' if start else begin}",
+        *(f"skipped {reason}" for reason in job.skipped),
     ]
 
 
@@ -45,3 +46,11 @@ def evaluation(done: int, result: Mapping[str, Any]) -> str:
     if result.get("bits_per_byte") is not None:
         text += f"  {result['bits_per_byte']:.4f} bits per byte"
     return text
+
+
+def score(done: int, values: Mapping[str, Any]) -> str:
+    """The score of a task after `done` steps."""
+    return (
+        f"step {done}  {values['task']}: accuracy {values['accuracy']:.4f}, "
+        f"{values['exact']:.4f} of {values['examples']} examples all right"
+    )

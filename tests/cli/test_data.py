@@ -68,3 +68,11 @@ def test_the_command_is_described_without_heavy_imports():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_inspect_shows_the_questions_of_a_task(capsys):
+    words = ["tiny", "data=task", "data.task=mqar(pairs=2, vocab=8)", "--rows", "1"]
+    assert main(["data", "inspect", *words]) == 0
+    shown = capsys.readouterr().out
+    assert "8 of 128 targets have weight 1; 4 documents" in shown
+    assert "starts here: 'k" in shown and "  answers  " in shown and ": v" in shown

@@ -10,6 +10,7 @@ import pytest
 from jaxlin.config.mixers.gated_deltanet import GatedDeltaNet
 from jaxlin.config.run import Checkpoint, Eval, Log, Mesh
 from jaxlin.config.sources.text import Text
+from jaxlin.config.tasks.ruler import Ruler
 from jaxlin.train import records
 from jaxlin.train.loop import train
 from jaxlin.train.restore import load_run
@@ -29,7 +30,7 @@ def cfg(tmp_path_factory):
         model=replace(SMALL.model, vocab=None, layers=1, pattern="pure", mixer=mixer),
         data=Text(paths=(f"{folder}/train.txt",), eval_paths=(f"{folder}/held.txt",)),
         checkpoint=Checkpoint(every=2, minutes=None),
-        eval=Eval(every=1, batches=1),
+        eval=Eval(every=1, batches=1, tasks=(Ruler(subtask="qa_1"),)),
         log=Log(every=1, tensorboard=False, samples=5),
     )
 
@@ -37,7 +38,9 @@ def cfg(tmp_path_factory):
 @pytest.fixture(scope="module")
 def watched(cfg, tmp_path_factory):
     run = tmp_path_factory.mktemp("watched")
-    train(cfg, run, out=io.StringIO())
+    out = io.StringIO()
+    train(cfg, run, out=out)
+    (run / "shown.txt").write_text(out.getvalue())
     return run
 
 
@@ -60,6 +63,11 @@ def test_a_sample_goes_on_from_held_out_text(watched, cfg):
     for record in of(watched, "sample").values():
         assert record["prompt"] and held_out.startswith(record["prompt"])
         assert len(record["text"].encode()) <= 3 * 5  # five bytes, or marks for what is no UTF-8
+
+
+def test_a_task_that_cannot_be_scored_is_announced_and_left_out(watched):
+    assert "skipped task ruler_qa_1: needs questions" in (watched / "shown.txt").read_text()
+    assert not of(watched, "task")
 
 
 def test_wall_time_by_phase(watched):

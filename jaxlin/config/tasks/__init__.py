@@ -1,0 +1,1 @@
+"""Configs of the tasks, one module a family; each module registers its kinds."""

@@ -1,0 +1,1 @@
+"""Tasks: examples with known answers, made from a seed, to be trained on and scored."""
