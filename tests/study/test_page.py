@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import pytest
 
 from jaxlin.config.errors import ConfigError
-from jaxlin.study import page
+from jaxlin.study import document, page
 from jaxlin.study.runs import read
 from jaxlin.train.records import write_json
 from tests.study.folders import lines, make
