@@ -208,7 +208,7 @@ def _majority(what: str, rows: list[list[Any]]) -> tuple[str, str]:
     """The verdict that at least two thirds of the mixers share; verdicts are the last column."""
     verdicts = [row[-1] for row in rows]
     yes, no = verdicts.count(APPEARS), verdicts.count(NOT)
-    why = f"{what} for {yes} of {len(rows)} mixers, does not for {no}, open for the rest"
+    why = f"{what} for {yes} of {len(rows)} mixers, not for {no}, open for {len(rows) - yes - no}"
     for verdict, count in ((APPEARS, yes), (NOT, no)):
         if count and count >= SHARE * len(rows):
             return verdict, why

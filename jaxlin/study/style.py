@@ -70,7 +70,8 @@ pre {
   font: .85rem/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace;
 }
 .prompt { color: var(--soft); }
-.verdict { border: 1px solid var(--line); border-radius: 8px; padding: 2px 10px; font-weight: 650; }
+.verdict { margin: 8px 0; font-weight: 650; }
+.verdict span { border: 1px solid var(--line); border-radius: 8px; padding: 2px 10px; }
 .layers { display: flex; flex-wrap: wrap; gap: 2px; }
 .square { display: inline-block; width: 14px; height: 14px; border-radius: 3px; flex: none; }
 .kind { display: inline-flex; align-items: center; gap: 6px; margin-right: 14px; }

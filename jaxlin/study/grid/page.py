@@ -7,6 +7,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from jaxlin.study import document, words
@@ -16,7 +17,7 @@ from jaxlin.study.grid import compare, pictures, tables
 from jaxlin.study.grid import plots as drawings
 from jaxlin.study.grid.cells import LOSS, SEED, Grid, grids
 from jaxlin.study.grid.published import Published
-from jaxlin.study.grid.read import Study
+from jaxlin.study.grid.read import Study, number
 from jaxlin.study.grid.sheets import Sheet
 from jaxlin.study.grid.verdicts import Claim, claims
 from jaxlin.study.html import Markup, details, el
@@ -60,12 +61,15 @@ def report(study: Study, published: Published | None, command: list[str]) -> Rep
 
 
 def _title(study: Study) -> str:
-    return f"Study {study.folder.resolve().name}"
+    """The folder of the sweep file names the study."""
+    file = study.about.get("file")
+    named = Path(file).parent.name if isinstance(file, str) else ""
+    return f"Study {named or study.folder.resolve().name}"
 
 
 def _headline(study: Study, found: list[Grid]) -> Markup:
     done, failed, none = (len(study.of(status)) for status in ("done", "failed", None))
-    seconds = sum(line["seconds"] or 0 for line in study.lines.values())
+    seconds = sum(s for line in study.lines.values() if number(s := line["seconds"]))
     mixers = dict.fromkeys(m for g in found for m in g.mixers if not g.alone(m))
     ratios = dict.fromkeys(ratio for grid in found for ratio in grid.ratios)
     seeds = {point["labels"].get(SEED) for point in study.points}
@@ -95,7 +99,7 @@ def _findings(found: list[Claim], published: Published | None, kept: list[Sheet]
         said = ours or ["No run of this sweep measures it."]
         body = (
             el("h3", claim.text),
-            el("p", el("span", claim.verdict, class_="verdict"), class_="bar"),
+            el("p", el("span", claim.verdict), class_="verdict"),
             (el("p", line) for line in said),
             details("the rule", el("p", claim.rule)),
             details("the figures", [sheet.html() for sheet in sheets]) if sheets else None,
@@ -172,10 +176,13 @@ def _costs(
         return None
     kept.append(sheet)
     none = "No record tells FLOPs or bytes that differ between models, so there are no fronts."
+    most = max((len(drawings.costs(grid)) for grid in found), default=0)
+    rest = f"Plotted: {drawings.MOST} of {most} costs; the table has all of them."
     return el(
         "section",
         el("h2", "Cost against quality"),
         plots(figures, drawn) if figures else el("p", none, class_="note"),
+        el("p", rest, class_="note") if most > drawings.MOST else None,
         details("what each model costs", sheet.html()),
     )
 

@@ -14,6 +14,7 @@ from jaxlin.study.scores import Score, score
 from jaxlin.study.series import Point, xy
 
 SYMBOLS = ("circle", "diamond", "square", "cross", "triangle-up", "x", "star", "hexagon")
+MOST = 4  # costs that are plotted
 COSTS = ("flops", "bytes")  # what names of an accounting have in them that is worth a plot
 
 
@@ -67,7 +68,7 @@ def pareto(grid: Grid, metric: str) -> Iterator[Figure]:
     ratios = grid.ratios
     symbols = {ratio: SYMBOLS[i % len(SYMBOLS)] for i, ratio in enumerate(ratios)}
     marks = ", ".join(f"{ratio} {symbol}" for ratio, symbol in symbols.items())
-    for cost in costs(grid):
+    for cost in costs(grid)[:MOST]:
         found = _priced(grid, metric, cost)
         if len({x for _, x, _ in found}) < 2:
             continue  # all models that were scored cost the same

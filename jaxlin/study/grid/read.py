@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ LINE: dict[str, Type] = {
     "git": (dict, NONE), "layers": (list, NONE), "accounting": (dict, NONE), "final": dict,
     "curves": dict, "grids": dict,
 }  # fmt: skip
+HUGE = 1e300  # so that sums stay finite; not-a-number is below nothing
 STATUSES = ("done", "failed")
 AGAIN = "make it again with `jaxlin sweep {} --collect`"
 
@@ -60,7 +60,7 @@ def read(folder: Path) -> Study:
 
 def number(value: Any) -> bool:
     """Whether it is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < HUGE
 
 
 def _about(folder: Path) -> dict[str, Any]:
@@ -81,7 +81,13 @@ def _about(folder: Path) -> dict[str, Any]:
     if not isinstance(points, list) or not points:
         raise CheckpointError(f"{path}: points: found none; a sweep has at least one")
     for i, point in enumerate(points):
-        _check(point, POINT, f"{path}: points.{i}", "it was not written by `jaxlin sweep`")
+        where = f"{path}: points.{i}"
+        _check(point, POINT, where, "it was not written by `jaxlin sweep`")
+        for name, value in point["labels"].items():
+            if not isinstance(value, str | int | float):
+                raise CheckpointError(
+                    f"{where}.labels.{name}: found {show(value)}; allowed: text or a number"
+                )
     return about
 
 
