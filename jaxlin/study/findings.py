@@ -25,7 +25,7 @@ LITTLE = 0.02  # of the loss: one point of the published LM score of 47.6 is 2%
 SHARE = 2 / 3  # of the mixers have to agree
 # Spearman's rank correlation that n independent pairs reach in at most 5% of cases (one-sided).
 CRITICAL = {4: 1.0, 5: 0.9, 6: 0.828, 7: 0.714, 8: 0.642, 9: 0.6, 10: 0.563}
-DRAWS = 2000
+DRAWS = 1000
 
 RECALL_RULE = (
     "For each mixer with at least three shares of softmax and two seeds: ρ is Spearman's rank "

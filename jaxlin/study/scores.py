@@ -40,7 +40,7 @@ def error(sd: float, a: Sequence[float], b: Sequence[float]) -> float:
     return sd * math.sqrt(1 / len(a) + 1 / len(b))
 
 
-def spearman(x: Sequence[float], y: Sequence[float]) -> float | None:
+def spearman(x: Sequence[int | float], y: Sequence[int | float]) -> float | None:
     """Rank correlation; ties have their mean rank. None where one of them does not vary."""
     try:
         return correlation(x, y, method="ranked")

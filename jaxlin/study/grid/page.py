@@ -69,7 +69,8 @@ def _title(study: Study) -> str:
 
 def _headline(study: Study, found: list[Grid]) -> Markup:
     done, failed, none = (len(study.of(status)) for status in ("done", "failed", None))
-    seconds = sum(s for line in study.lines.values() if number(s := line["seconds"]))
+    known = (line["seconds"] for line in study.lines.values() if number(line["seconds"]))
+    seconds = float(sum(known))
     mixers = dict.fromkeys(m for g in found for m in g.mixers if not g.alone(m))
     ratios = dict.fromkeys(ratio for grid in found for ratio in grid.ratios)
     seeds = {point["labels"].get(SEED) for point in study.points}

@@ -14,6 +14,7 @@ from jaxlin.study.scores import Score, score
 from jaxlin.study.series import Point, xy
 
 SYMBOLS = ("circle", "diamond", "square", "cross", "triangle-up", "x", "star", "hexagon")
+Number = int | float
 MOST = 4  # costs that are plotted
 COSTS = ("flops", "bytes")  # what names of an accounting have in them that is worth a plot
 
@@ -90,7 +91,7 @@ def pareto(grid: Grid, metric: str) -> Iterator[Figure]:
 
 def costs(grid: Grid) -> list[str]:
     """Names in the accounting that tell of FLOPs or bytes, and differ between models."""
-    kinds: dict[str, set[float]] = {}
+    kinds: dict[str, set[Number]] = {}
     for cell in grid.cells.values():
         for line in cell.lines[:1]:
             for key, value in numbers(line["accounting"]).items():
@@ -99,16 +100,16 @@ def costs(grid: Grid) -> list[str]:
     return [key for key, values in kinds.items() if len(values) > 1]
 
 
-def front(points: list[tuple[float, float]], more: bool) -> list[tuple[float, float]]:
+def front(points: list[tuple[Number, float]], more: bool) -> list[tuple[Number, float]]:
     """Those that no other point is at least as cheap and better than, by cost."""
-    best: list[tuple[float, float]] = []
+    best: list[tuple[Number, float]] = []
     for x, y in sorted(points, key=lambda p: (p[0], -p[1] if more else p[1])):
         if not best or (y > best[-1][1] if more else y < best[-1][1]):
             best.append((x, y))
     return best
 
 
-def mean_curve(curves: list[list[Point]]) -> list[tuple[float, Score]]:
+def mean_curve(curves: list[list[Point]]) -> list[tuple[int, Score]]:
     """Mean and spread at every step that any curve has within the range of all of them; between
     its own steps a curve is a straight line, since each run was thinned for itself."""
     known = [[(x, y) for x, y in curve if y is not None] for curve in curves]
@@ -124,7 +125,7 @@ def mean_curve(curves: list[list[Point]]) -> list[tuple[float, Score]]:
     return found
 
 
-def _at(curve: list[tuple[int, float]], step: float) -> float:
+def _at(curve: list[tuple[int, float]], step: int) -> float:
     """The value at a step within the curve's range."""
     for (x0, y0), (x1, y1) in zip(curve, curve[1:], strict=False):
         if x0 <= step <= x1:
@@ -136,7 +137,7 @@ def _band(label: str, curves: list[list[Point]], i: int) -> list[dict[str, Any]]
     found = mean_curve(curves)
     if not found:
         return []
-    steps = [int(step) for step, _ in found]
+    steps = [step for step, _ in found]
     group = {"type": "scatter", "mode": "lines", "legendgroup": label}
     middle = xy([(step, s.mean) for step, s in zip(steps, (s for _, s in found), strict=True)])
     line = {**group, "name": name(label), "line": {"color": color(i), "width": 2}, **middle}
@@ -150,7 +151,7 @@ def _band(label: str, curves: list[list[Point]], i: int) -> list[dict[str, Any]]
     return [{**group, **shade, "hoverinfo": "skip", "showlegend": False, **band}, line]
 
 
-def _scores(label: str, xs: list[float], scores: list[Score], i: int) -> dict[str, Any]:
+def _scores(label: str, xs: list[Number], scores: list[Score], i: int) -> dict[str, Any]:
     return {
         "type": "scatter",
         "name": name(label),
@@ -163,7 +164,7 @@ def _scores(label: str, xs: list[float], scores: list[Score], i: int) -> dict[st
 
 
 def _clouds(
-    grid: Grid, found: list[tuple[Cell, float, Score]], symbols: dict[str, str]
+    grid: Grid, found: list[tuple[Cell, Number, Score]], symbols: dict[str, str]
 ) -> Iterator[dict[str, Any]]:
     """The models of each mixer, a symbol a ratio."""
     for i, mixer in enumerate(grid.mixers):
@@ -176,7 +177,7 @@ def _clouds(
             yield trace | {"mode": "markers", "text": texts, "hovertemplate": hover}
 
 
-def _front_line(best: list[tuple[float, float]]) -> dict[str, Any]:
+def _front_line(best: list[tuple[Number, float]]) -> dict[str, Any]:
     return {
         "type": "scatter",
         "mode": "lines",
@@ -192,7 +193,7 @@ def _cells(grid: Grid, mixer: str) -> list[Cell]:
     return [cell for (own, _), cell in grid.cells.items() if own == mixer]
 
 
-def _priced(grid: Grid, metric: str, cost: str) -> list[tuple[Cell, float, Score]]:
+def _priced(grid: Grid, metric: str, cost: str) -> list[tuple[Cell, Number, Score]]:
     found = []
     for cell in grid.cells.values():
         priced = numbers(cell.lines[0]["accounting"]).get(cost) if cell.lines else None
@@ -204,7 +205,7 @@ def _priced(grid: Grid, metric: str, cost: str) -> list[tuple[Cell, float, Score
 
 def _known(curves: dict[str, Any], metric: str) -> list[Point]:
     """A curve; values that are no numbers are gaps."""
-    return [(int(x), y if number(y) else None) for x, y in curves.get(metric, [])]
+    return [(int(x), float(y) if number(y) else None) for x, y in curves.get(metric, [])]
 
 
 def _has_curves(grid: Grid, metric: str) -> bool:

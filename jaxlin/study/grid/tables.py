@@ -135,9 +135,9 @@ def gaps(grids: list[Grid]) -> Sheet:
     return Sheet("gaps", "Cells that lack runs", "", header, rows)
 
 
-def numbers(value: Any) -> dict[str, float]:
+def numbers(value: Any) -> dict[str, int | float]:
     """Dotted name -> number of whatever an accounting holds."""
-    return {name: leaf for name, leaf in leaves(value) if number(leaf)} if value else {}
+    return {n: leaf for n, leaf in leaves(value) if number(leaf)} if value else {}
 
 
 def _done(study: Study) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
