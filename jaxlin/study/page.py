@@ -2,46 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
-import os
 import shlex
 from collections.abc import Iterable
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jaxlin.config.errors import ConfigError
-from jaxlin.study import figures, layers, tables, words
+from jaxlin.study import document, figures, layers, tables, words
+from jaxlin.study.document import plots, switch
 from jaxlin.study.figures import Figure
-from jaxlin.study.html import Markup, details, el, raw
+from jaxlin.study.html import Markup, details, el
 from jaxlin.study.runs import Run
-from jaxlin.study.script import SCRIPT
-from jaxlin.study.style import STYLE
 
 GENERATOR = "jaxlin report"
-MARK = f'<meta name="generator" content="{GENERATOR}">'.encode()
 
 
 def write(path: Path, text: str) -> None:
-    """The page as a file, all of it or nothing.
-
-    Raises ConfigError when it cannot be written, or when the file is there and is no such page.
-    """
-    partial = path.with_name(f".{path.name}.tmp")
-    try:
-        if path.exists():
-            with path.open("rb") as file:
-                if MARK not in file.read(1000):
-                    raise ConfigError(
-                        f"--out: {path} exists and is no page of `jaxlin report`; it was left as "
-                        "it is. Name another file"
-                    )
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        raise ConfigError(f"--out: {path} cannot be written: {error}; name another file") from error
+    """The page as a file. Raises ConfigError as `document.write` does."""
+    document.write(path, text, GENERATOR)
 
 
 def page(runs: list[Run]) -> str:
@@ -56,39 +33,7 @@ def page(runs: list[Run]) -> str:
         _differences(runs),
         _more(runs),
     )
-    plotly = (resources.files("plotly") / "package_data" / "plotly.min.js").read_text("utf-8")
-    scripts = [plotly, SCRIPT] if drawn else []
-    return "\n".join(
-        [
-            "<!DOCTYPE html>",
-            '<html lang="en">',
-            _head(", ".join(run.label for run in runs), scripts),
-            "<body>",
-            body,
-            f'<script type="application/json" id="figures">{_json(drawn)}</script>',
-            *(f"<script>{script}</script>" for script in scripts),
-            "</body></html>\n",
-        ]
-    )
-
-
-def _head(title: str, scripts: list[str]) -> Markup:
-    """Only these scripts may run, and nothing may be loaded."""
-    digests = (hashlib.sha256(script.encode()).digest() for script in scripts)
-    allowed = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
-    policy = (
-        f"default-src 'none'; script-src {allowed or "'none'"}; style-src 'unsafe-inline'; "
-        "img-src data: blob:; base-uri 'none'; form-action 'none'"
-    )
-    return el(
-        "head",
-        el("meta", charset="utf-8"),
-        raw(MARK.decode()),
-        el("meta", http_equiv="Content-Security-Policy", content=policy),
-        el("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        el("title", f"{title} – jaxlin report"),
-        raw(f"<style>{STYLE}</style>"),
-    )
+    return document.whole(", ".join(run.label for run in runs), GENERATOR, body, drawn)
 
 
 def _headline(runs: list[Run]) -> Markup:
@@ -126,9 +71,9 @@ def _training(runs: list[Run], drawn: list[Figure]) -> Markup:
     found = figures.curves(runs)
     if not found:
         return el("section", el("h2", "Training"), el("p", "No metrics are recorded yet."))
-    switch = _switch([("steps", {"data_x": "steps"}), ("tokens", {"data_x": "tokens"})], "steps")
-    bar = el("div", el("span", "x axis", class_="soft"), switch, class_="bar")
-    return el("section", el("h2", "Training"), bar, _plots(found, drawn, wide=("loss",)))
+    steps = switch([("steps", {"data_x": "steps"}), ("tokens", {"data_x": "tokens"})], "steps")
+    bar = el("div", el("span", "x axis", class_="soft"), steps, class_="bar")
+    return el("section", el("h2", "Training"), bar, plots(found, drawn, wide=("loss",)))
 
 
 def _memory(runs: list[Run], drawn: list[Figure]) -> Markup | None:
@@ -136,14 +81,14 @@ def _memory(runs: list[Run], drawn: list[Figure]) -> Markup | None:
         return None
     parts = [
         el("h2", "Memory of the layers"),
-        _plots(layers.by_depth(runs), drawn, wide=("depth-half_life",)),
+        plots(layers.by_depth(runs), drawn, wide=("depth-half_life",)),
     ]
     for i, run in enumerate(runs):
         if found := layers.along_training(run, i):
             parts += [
                 el("h2", f"Layers along training: {run.label}"),
                 el("p", "A line a layer, from the first (blue) to the last (red).", class_="note"),
-                _plots(found, drawn),
+                plots(found, drawn),
             ]
     return el("section", parts)
 
@@ -184,35 +129,6 @@ def _more(runs: list[Run]) -> Markup:
     return el("section", el("h2", "Details"), _cards(cards, runs))
 
 
-def _plots(found: Iterable[Figure], drawn: list[Figure], wide: tuple[str, ...] = ()) -> Markup:
-    found = list(found)
-    drawn += found
-    return el("div", (_plot(figure, figure.id in wide) for figure in found), class_="plots")
-
-
-def _plot(figure: Figure, wide: bool) -> Markup:
-    scales = None
-    if figure.scales:
-        now = figure.layout["yaxis"]["type"]
-        options = [
-            (scale, {"data_scale": scale, "data_figure": figure.id}) for scale in ("linear", "log")
-        ]
-        scales = _switch(options, now)
-    head = el("div", el("h3", figure.title), el("span", figure.unit, class_="unit"), scales,
-              class_="head")  # fmt: skip
-    chart = el("div", id=figure.id, class_="chart short" if "height" in figure.layout else "chart")
-    note = el("p", figure.note, class_="note")
-    return el("section", head, chart, note, class_="plot wide" if wide else "plot")
-
-
-def _switch(options: list[tuple[str, dict[str, str]]], now: str) -> Markup:
-    buttons = (
-        el("button", label, type="button", aria_pressed=str(label == now).lower(), **data)
-        for label, data in options
-    )
-    return el("span", buttons, class_="switches")
-
-
 def _cards(cards: Iterable[Markup], runs: list[Run]) -> Markup:
     """One beside the other where there is room."""
     return el("div", cards, class_="cards many" if len(runs) > 1 else "cards")
@@ -239,9 +155,3 @@ def _environment(run: Run) -> Any:
     if isinstance(last.get("command"), list):
         last["command"] = shlex.join(map(str, last["command"]))
     return last
-
-
-def _json(drawn: list[Figure]) -> str:
-    """JSON that cannot end the script element it stands in."""
-    plain = [{"id": f.id, "data": f.data, "layout": f.layout} for f in drawn]
-    return json.dumps(plain, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")

@@ -70,6 +70,13 @@ pre {
   font: .85rem/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace;
 }
 .prompt { color: var(--soft); }
+.verdict { margin: 8px 0; font-weight: 650; }
+.verdict span { border: 1px solid var(--line); border-radius: 8px; padding: 2px 10px; }
+.layers { display: flex; flex-wrap: wrap; gap: 2px; }
+.square { display: inline-block; width: 14px; height: 14px; border-radius: 3px; flex: none; }
+.kind { display: inline-flex; align-items: center; gap: 6px; margin-right: 14px; }
+.heat td, .heat th { min-width: 3rem; padding: 3px 6px; text-align: center; }
+.heat, .layouts { width: auto; }
 figure { margin: 8px 0 0; }
 @media (min-width: 900px) {
   .plot { flex-basis: calc(50% - 8px); }

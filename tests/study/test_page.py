@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import pytest
 
 from jaxlin.config.errors import ConfigError
-from jaxlin.study import page
+from jaxlin.study import document, page
 from jaxlin.study.runs import read
 from jaxlin.train.records import write_json
 from tests.study.folders import lines, make
@@ -71,7 +71,7 @@ def test_nothing_is_loaded_and_only_its_own_scripts_may_run(hostile):
     for tag, attributes in found.tags:
         assert not {"src", "href", "srcset", "action", "data"} & attributes.keys(), tag
         assert tag not in ("link", "iframe", "object", "base", "form")
-    assert "url(" not in page.STYLE and "@import" not in page.STYLE
+    assert "url(" not in document.STYLE and "@import" not in document.STYLE
     (policy,) = [a["content"] for t, a in found.tags if a.get("http-equiv")]
     assert policy.startswith("default-src 'none'; script-src 'sha256-")
     figures, *own = found.scripts
