@@ -177,6 +177,23 @@ def test_figures_are_what_plotly_knows(study):
     assert [len(t["x"]) for t in share.data] == [3] * 6 + [1] and share.data[0]["x"] == [0, 25, 50]
 
 
+def test_flops_and_bytes_that_differ_are_costs_in_turn(study):
+    grid = grids(study)[0]
+    lines = [cell.lines[0] for cell in grid.cells.values()]
+    for i, line in enumerate(lines):
+        old = line["accounting"]
+        line["accounting"] = {"forward_flops": i + 1, "flops": i + 2, "same_flops": 7, "x": i,
+                              "kv": {"bytes": [i, i + 1]}}  # fmt: skip
+        line["was"] = old
+    assert plots.costs(grid) == ["forward_flops", "kv.bytes.0", "flops", "kv.bytes.1"]
+    figures = {figure.id.split("accuracy-")[1]: figure
+               for figure in plots.pareto(grid, "task.mqar.accuracy")}  # fmt: skip
+    assert figures["flops"].layout["xaxis"]["type"] == "log"
+    assert figures["kv-bytes-0"].layout["xaxis"]["type"] == "linear"  # one of them is 0
+    for line in lines:
+        line["accounting"] = line.pop("was")
+
+
 def test_a_front_is_what_nothing_beats():
     points = [(1.0, 0.5), (2.0, 0.4), (2.0, 0.9), (3.0, 0.9), (4.0, 0.95), (1.0, 0.2)]
     assert plots.front(points, more=True) == [(1.0, 0.5), (2.0, 0.9), (4.0, 0.95)]

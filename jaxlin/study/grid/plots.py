@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import zip_longest
 from statistics import fmean, stdev
 from typing import Any
 
@@ -73,6 +74,7 @@ def pareto(grid: Grid, metric: str) -> Iterator[Figure]:
         found = _priced(grid, metric, cost)
         if len({x for _, x, _ in found}) < 2:
             continue  # all models that were scored cost the same
+        axis = "log" if all(x > 0 for _, x, _ in found) else "linear"  # pure models have no keys
         best = front([(x, s.mean) for _, x, s in found], higher(metric))
         yield Figure(
             slug("pareto", grid.title, metric, cost),
@@ -81,7 +83,7 @@ def pareto(grid: Grid, metric: str) -> Iterator[Figure]:
             f"{grid.title}. {marks}. Dotted: the front, which no model beats in both.",
             [*_clouds(grid, found, symbols), _front_line(best)],
             {
-                "xaxis": {"title": {"text": cost}, "type": "log"},
+                "xaxis": {"title": {"text": cost}, "type": axis},
                 "yaxis": {"type": "linear"},
                 "hovermode": "closest",
                 "showlegend": True,
@@ -90,14 +92,17 @@ def pareto(grid: Grid, metric: str) -> Iterator[Figure]:
 
 
 def costs(grid: Grid) -> list[str]:
-    """Names in the accounting that tell of FLOPs or bytes, and differ between models."""
+    """Names in the accounting that tell of FLOPs or bytes, in turn, and differ between models."""
     kinds: dict[str, set[Number]] = {}
     for cell in grid.cells.values():
         for line in cell.lines[:1]:
             for key, value in numbers(line["accounting"]).items():
-                if value > 0 and any(cost in key.lower() for cost in COSTS):
+                if value >= 0 and any(cost in key.lower() for cost in COSTS):
                     kinds.setdefault(key, set()).add(value)
-    return [key for key, values in kinds.items() if len(values) > 1]
+    differing = [key for key, values in kinds.items() if len(values) > 1]
+    flops, rest = ([k for k in differing if ("flops" in k.lower()) == wanted]
+                   for wanted in (True, False))  # fmt: skip
+    return [key for pair in zip_longest(flops, rest) for key in pair if key]
 
 
 def front(points: list[tuple[Number, float]], more: bool) -> list[tuple[Number, float]]:
@@ -198,7 +203,7 @@ def _priced(grid: Grid, metric: str, cost: str) -> list[tuple[Cell, Number, Scor
     for cell in grid.cells.values():
         priced = numbers(cell.lines[0]["accounting"]).get(cost) if cell.lines else None
         measured = score(cell.values(metric))
-        if priced and measured:
+        if priced is not None and measured:
             found.append((cell, priced, measured))
     return found
 
