@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +34,12 @@ class Job(NamedTuple):
     plan: Plan
     corpus: Corpus
     data: dict[str, Any]
+
+    def with_seed(self, seed: int) -> Job:
+        """The job of the same config with another seed; model and data are shared."""
+        cfg = dataclasses.replace(self.cfg, seed=seed)
+        plan = dataclasses.replace(self.plan, cfg=cfg)
+        return self._replace(cfg=cfg, plan=plan, data=_fingerprint(cfg, self.corpus))
 
     def first_state(self) -> TrainState:
         """The state before the first step: another run's parameters, or the seed's."""
@@ -84,22 +90,33 @@ class Job(NamedTuple):
             )
 
 
-def make_job(asked: RunConfig, devices: Sequence[Any] | None = None) -> Job:
-    """The job of a config. Raises ConfigError or DataError where it cannot be done."""
+def make_job(
+    asked: RunConfig,
+    devices: Sequence[Any] | None = None,
+    load: Callable[[Any], Corpus] = corpora.load,
+) -> Job:
+    """The job of a config. `load` reads the data of a data config.
+
+    Raises ConfigError or DataError where it cannot be done.
+    """
     mesh = make(asked.mesh, devices)
     check(asked, mesh.shape)
-    corpus = corpora.load(asked.data)
+    corpus = load(asked.data)
     vocab = model_vocab(asked.model.vocab, corpus.tokenizer)
     cfg = dataclasses.replace(asked, model=dataclasses.replace(asked.model, vocab=vocab))
-    data = fingerprint.of_run(
+    plan = make_plan(cfg, mesh.shape)
+    job = Job(cfg, mesh, plan, corpus, _fingerprint(cfg, corpus))
+    # Both raise DataError if there is too little.
+    full_windows(corpus.train, cfg.context, cfg.batch)
+    next(job.held_out(1))
+    return job
+
+
+def _fingerprint(cfg: RunConfig, corpus: Corpus) -> dict[str, Any]:
+    return fingerprint.of_run(
         corpus.fingerprint,
         context=cfg.context,
         batch=cfg.batch,
         seed=cfg.seed,
         reset=cfg.data.reset,
     )
-    job = Job(cfg, mesh, make_plan(cfg, mesh.shape), corpus, data)
-    # Both raise DataError if there is too little.
-    full_windows(corpus.train, cfg.context, cfg.batch)
-    next(job.held_out(1))
-    return job
