@@ -52,7 +52,7 @@ def check(args: argparse.Namespace, sweep: Sweep) -> Here:
     if args.compile:
         from jaxlin.cli import _compile_points
 
-        if _compile_points.run(chosen, args.compile):
+        if not _compile_points.apart(chosen, args.compile):
             raise ConfigError("--compile: not every point compiles and fits; nothing was started")
     return here
 

@@ -56,9 +56,7 @@ class Resolved(NamedTuple):
         return f"{self.point.name}-{self.hash[:DIGITS]}"
 
 
-def product(
-    preset: str, *words: str, **factors: Mapping[Any, str | Sequence[str]]
-) -> list[Point]:
+def product(preset: str, *words: str, **factors: Mapping[Any, str | Sequence[str]]) -> list[Point]:
     """Every combination of the factors' levels, each a label -> the overrides that it stands for.
     `words`: overrides of all of them.
 

@@ -26,7 +26,7 @@ from jaxlin.train import faults, records, steps
 from jaxlin.train.checkpoint import Checkpoints
 from jaxlin.train.goodput import Phases
 from jaxlin.train.job import Job, make_job
-from jaxlin.train.many_step import first_states, make_steps, stack, steps_a_call
+from jaxlin.train.many_step import first_states, make_steps, stack, steps_a_call, width_on
 from jaxlin.train.member import Member
 from jaxlin.train.progress import Progress
 from jaxlin.train.state import TrainState
@@ -113,7 +113,9 @@ class _Group:
         self._tell(done=True)
 
     def _steps(self, states: TrainState, start: int) -> TrainState:
-        call, k = make_steps(self.job.plan, self.job.mesh), steps_a_call(self.cfg)
+        mesh, k = self.job.mesh, steps_a_call(self.cfg)
+        width = width_on(mesh.devices.flat[0].platform, len(self.members))
+        call = make_steps(self.job.plan, mesh, width)
         done, phase = start, "compile"
         self._progress.note("compiling the step")
         faults.fault("compile")

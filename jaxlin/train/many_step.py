@@ -22,13 +22,12 @@ Measured = dict[str, Array]
 Steps = Callable[[UInt32[Array, " n"], TrainState, Batch], tuple[TrainState, Measured]]
 
 
-def make_steps(plan: Plan, mesh: jax.sharding.Mesh) -> Steps:
+def make_steps(plan: Plan, mesh: jax.sharding.Mesh, width: int) -> Steps:
     """(seeds [n], states [n, ...], batches [k, n, b, t]) -> (states, metrics [k, n]) after k steps;
     the given states are used up.
 
-    Each step is jaxlin.train.step.train_step. All runs at a time (vmap) where a small one leaves
-    the device idle; one after the other on a CPU, whose batched products are slower than n single
-    ones (benchmarks/sweep.py has both).
+    Each step is jaxlin.train.step.train_step. `width` runs are computed at a time (vmap); these
+    come one after the other.
     """
     shardings = plan.shardings(mesh)
 
@@ -37,16 +36,23 @@ def make_steps(plan: Plan, mesh: jax.sharding.Mesh) -> Steps:
         return train_step(plan, shardings, state, batch, seed)
 
     def run(seeds: Any, states: TrainState, batches: Any) -> tuple[TrainState, Measured]:
-        width = None if mesh.devices.flat[0].platform == "cpu" else len(seeds)
-
         def step(states: TrainState, batch: Any) -> tuple[TrainState, Measured]:
-            return jax.lax.map(one, (seeds, states, batch), batch_size=width)
+            return jax.lax.map(one, (seeds, states, batch), batch_size=width if width > 1 else None)
 
         with tracing_on(mesh):
             return jax.lax.scan(step, states, batches)
 
     options = compiler_options(mesh.devices.flat[0].device_kind) or None
     return jax.jit(run, donate_argnums=1, compiler_options=options)
+
+
+def width_on(platform: str, runs: int) -> int:
+    """How many runs are best computed at a time.
+
+    One on a CPU: n single products are faster there than a batched one (benchmarks/sweep.py). All
+    on devices that one small run leaves idle; that was not measured.
+    """
+    return 1 if platform == "cpu" else runs
 
 
 def first_states(plan: Plan, seeds: UInt32[Array, " n"]) -> TrainState:

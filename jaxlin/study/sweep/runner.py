@@ -44,8 +44,8 @@ class _Child:
 
 class Runner:
     """Claims points from the queue and runs them; `groups` are trained together. `command` gives
-    the words of `jaxlin` for the points of a child, `ended` is called with a point that is over,
-    `tick` all the time."""
+    the command for the points of a child, `ended` is called with a point that is over, `tick` all
+    the time."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Runner:
     ):
         self.sweep, self._queue, self._settings = sweep, queue, settings
         self._groups, self._retry = list(groups), retry
-        self._command = command or self._words
+        self._command = command or self._jaxlin
         self._say, self._ended, self._tick = say, ended, tick
         self._children: list[_Child] = []
         self._restarts: Counter[str] = Counter()
@@ -109,10 +109,9 @@ class Runner:
         taken = {child.place for child in self._children}
         place = next(i for i in range(self._settings.parallel) if i not in taken)
         log = self.sweep.folder / LOGS / f"{ids[0]}.log"
-        command = [sys.executable, "-m", "jaxlin.cli._child", str(os.getpid())]
         with log.open("wb") as file, self._on_cores(place):
             process = subprocess.Popen(
-                [*command, *self._command(ids)],
+                self._command(ids),
                 env=self._environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
@@ -121,13 +120,19 @@ class Runner:
             )
         return _Child(ids, place, log, process)
 
+    def _jaxlin(self, ids: tuple[str, ...]) -> list[str]:
+        """A child that ends with this process, however it ends."""
+        child = [sys.executable, "-m", "jaxlin.cli._child", str(os.getpid())]
+        return [*child, *self._words(ids)]
+
     def _words(self, ids: tuple[str, ...]) -> list[str]:
         """One point is a `jaxlin train` like any other."""
         more = ["--takeover"] if self._settings.takeover else []
         if len(ids) > 1:
             points = [word for id in ids for word in ("--point", id)]
             return ["sweep", str(self.sweep.folder), *points, *more]
-        return [*train_words(self.sweep, ids[0]), *more]
+        (id,) = ids
+        return [*train_words(self.sweep, id), *more]
 
     def _environment(self) -> dict[str, str]:
         # Points that differ in their seed alone, and restarts, compile the same programs.
