@@ -58,7 +58,7 @@ def _written_down(queue: Queue, id: str) -> Iterator[None]:
     if not processes.is_first():
         yield
         return
-    queue.add([id], "running")
+    queue.begin([id])
     try:
         yield
     except BaseException as error:
@@ -90,7 +90,7 @@ def _together(args: argparse.Namespace, sweep: Sweep, points: list[Resolved], qu
         else:
             _write_end(queue, points[index].id, error)
 
-    queue.add(left, "running")
+    queue.begin(left)
     try:
         train_many(
             [one.cfg for one in points],

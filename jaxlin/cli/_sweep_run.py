@@ -85,7 +85,9 @@ def collect(sweep: Sweep) -> int:
     from jaxlin.study.sweep import results
     from jaxlin.study.sweep.queue import Queue
 
-    lines = results.collect(sweep, Queue(sweep.folder))
+    queue = Queue(sweep.folder)
+    results.reconcile(sweep, queue)
+    lines = results.collect(sweep, queue)
     print(f"wrote {sweep.folder / results.RESULTS}: {len(lines)} of {len(sweep.points)} points")
     return 0
 

@@ -55,7 +55,7 @@ def train_many(
     jobs = _jobs(asked, devices)
     left = []
     for index, (job, run) in enumerate(zip(jobs, runs, strict=True)):
-        if _finished(job, run):
+        if records.finished(run, job.cfg.steps):
             ended(index, None)
         else:
             left.append(index)
@@ -237,14 +237,6 @@ def _jobs(asked: Sequence[RunConfig], devices: Sequence[Any] | None) -> list[Job
         raise ConfigError(f"cannot be trained together: {'; '.join(wrong)}. Train them one by one")
     first = make_job(asked[0], devices)
     return [first.with_seed(cfg.seed) for cfg in asked]
-
-
-def _finished(job: Job, run: Path) -> bool:
-    """Whether nothing is left to do."""
-    if not (run / records.METRICS).is_file():
-        return False
-    saved = records.checkpoint_steps(run)
-    return bool(saved) and max(saved) == job.cfg.steps and records.has(run, "eval", job.cfg.steps)
 
 
 def _common(members: Sequence[Member]) -> int:

@@ -52,6 +52,14 @@ class Queue:
         with self._locked() as (file, _):
             self._append(file, ids, state, reason)
 
+    def begin(self, ids: Iterable[str]) -> None:
+        """Marks as running what this process trains, but for what its parent has claimed for it: a
+        sweep that is killed takes its children with it, once they have saved."""
+        parent = os.getppid()
+        with self._locked() as (file, last):
+            own = [id for id in ids if not self._of_process(last.get(id), parent)]
+            self._append(file, own, "running", None)
+
     def claim(
         self, groups: Sequence[Sequence[str]], retry: frozenset[str] = frozenset()
     ) -> tuple[str, ...]:
@@ -76,11 +84,6 @@ class Queue:
         """The last event of each point, as written."""
         return last(self.path.read_bytes())
 
-    def mine(self, id: str) -> bool:
-        """Whether the last event says that this process works on it."""
-        event = self.last().get(id)
-        return event is not None and event.state == "running" and event.worker == self.me
-
     def occupied(self, id: str) -> bool:
         """Whether a process that lives on this host holds the run directory: what a killed sweep
         has started saves and ends, but not at once."""
@@ -88,6 +91,14 @@ class Queue:
         if found is None or not writer.known_from_here(found):
             return False
         return not writer.dead(found, self._clock() - found.heartbeat)
+
+    def _of_process(self, event: Event | None, pid: int) -> bool:
+        """Whether a process of this host has claimed the point."""
+        if event is None or event.state != "running":
+            return False
+        here = ("host", "boot", "space")
+        same = all(event.worker.get(name) == self.me[name] for name in here)
+        return same and event.worker.get("pid") == pid
 
     def _free(self, id: str, event: Event | None, retry: frozenset[str]) -> bool:
         stands = self._standing(id, event).state

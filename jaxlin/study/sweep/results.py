@@ -17,7 +17,8 @@ from jaxlin.study.runs import Record, Run
 from jaxlin.study.series import points, thin
 from jaxlin.study.sweep.folder import Sweep
 from jaxlin.study.sweep.queue import RUNS, Event, Queue
-from jaxlin.train.records import write_text
+from jaxlin.train import records
+from jaxlin.train.lock import LOCK
 
 RESULTS = "results.jsonl"
 MOST = 100  # points of a curve
@@ -39,8 +40,19 @@ def collect(sweep: Sweep, queue: Queue, known: Mapping[str, Line] | None = None)
             kept = old is not None and old["status"] == "done" == event.state
             lines.append(old if kept else line(sweep.folder, one, event))
     text = "".join(json.dumps(found) + "\n" for found in lines)
-    write_text(sweep.folder / RESULTS, text)
+    records.write_text(sweep.folder / RESULTS, text)
     return [found for found in lines if found is not None]
+
+
+def reconcile(sweep: Sweep, queue: Queue) -> list[str]:
+    """Marks as done the points whose runs are whole though the queue does not say so, as when jobs
+    could not write to it; their ids."""
+    states = queue.states(one.id for one in sweep.points)
+    left = [one for one in sweep.points if states[one.id].state in ("pending", "running")]
+    found = [one.id for one in left if _whole(sweep.folder / RUNS / one.id, one.cfg.steps)]
+    if found:
+        queue.add(found, "done")
+    return found
 
 
 def read(folder: Path) -> dict[str, Line]:
@@ -106,6 +118,10 @@ def grids(run: Run) -> Iterator[tuple[str, Any]]:
     for name, kept in _kinds(run):
         if isinstance(kept[-1].get("grid"), dict):
             yield name, kept[-1]["grid"]
+
+
+def _whole(run: Path, steps: int) -> bool:
+    return not (run / LOCK).exists() and records.finished(run, steps)
 
 
 def _kinds(run: Run) -> Iterator[tuple[str, list[Record]]]:

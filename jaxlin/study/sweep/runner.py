@@ -131,8 +131,7 @@ class Runner:
         if len(ids) > 1:
             points = [word for id in ids for word in ("--point", id)]
             return ["sweep", str(self.sweep.folder), *points, *more]
-        (id,) = ids
-        return [*train_words(self.sweep, id), *more]
+        return [*train_words(self.sweep, *ids), *more]
 
     def _environment(self) -> dict[str, str]:
         # Points that differ in their seed alone, and restarts, compile the same programs.

@@ -112,3 +112,11 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(CheckpointError, match="cannot be locked and written"):
         Queue(tmp_path / "file").add(["a"], "done")
+
+
+def test_a_child_leaves_the_claim_to_its_parent(tmp_path):
+    queue = Queue(tmp_path)
+    queue.path.write_text(signed(queue, pid=os.getppid(), born=None) + "\n")
+    queue.begin(["a", "b"])
+    assert queue.last()["a"].worker["pid"] == os.getppid()
+    assert queue.last()["b"].worker == queue.me
