@@ -101,10 +101,10 @@ class _Group:
         self._watchdog = opened.enter_context(
             Watchdog(self.cfg.guard, first.run, self._progress.say, self._hung)
         )
+        if start and self._looks_after(start) and self._missing_evaluation(start):
+            self._look(states, start)  # told to stop right here
         if start < self.cfg.steps:
-            states = self._steps(states, start)
-        elif self._missing_evaluation():
-            self._look(states, start)
+            self._steps(states, start)
         for member in self.members:
             if member.failed is None:
                 member.checkpoints.wait()
@@ -112,7 +112,7 @@ class _Group:
         faults.fault("end")
         self._tell(done=True)
 
-    def _steps(self, states: TrainState, start: int) -> TrainState:
+    def _steps(self, states: TrainState, start: int) -> None:
         mesh, k = self.job.mesh, steps_a_call(self.cfg)
         width = width_on(mesh.devices.flat[0].platform, len(self.members))
         call = make_steps(self.job.plan, mesh, width)
@@ -132,7 +132,6 @@ class _Group:
             self._report(done, fetched, None if phase == "compile" else seconds)
             done, phase = done + k, "step"
             self._after(done, states)
-        return states
 
     def _report(self, done: int, metrics: dict[str, Any], seconds: float | None) -> None:
         """What the steps after `done` measured; `seconds` of all of them, of all runs."""
@@ -153,10 +152,8 @@ class _Group:
 
     def _after(self, done: int, states: TrainState) -> None:
         """Evaluates and saves where it is time to. Raises PreemptedError when told to stop."""
-        cfg = self.cfg
-        last = done == cfg.steps
-        told = self._stop.asked(done)
-        looking = (last or (cfg.eval.every > 0 and done % cfg.eval.every == 0)) and not told
+        cfg, last, told = self.cfg, done == self.cfg.steps, self._stop.asked(done)
+        looking = self._looks_after(done) and not told
         saving = last or told or any(m.checkpoints.due(done) for m in self.members)
         found = self._look(states, done) if looking else [None for _ in self.members]
         if saving:
@@ -211,8 +208,12 @@ class _Group:
         for member in self.members:
             member.crash.write(error)
 
-    def _missing_evaluation(self) -> bool:
-        return not all(records.has(m.run, "eval", self.cfg.steps) for m in self.members)
+    def _looks_after(self, done: int) -> bool:
+        every = self.cfg.eval.every
+        return done == self.cfg.steps or (every > 0 and done % every == 0)
+
+    def _missing_evaluation(self, step: int) -> bool:
+        return not all(records.has(m.run, "eval", step) for m in self.members)
 
     def _announce(self, start: int) -> None:
         cfg, rows = self.cfg, self.job.plan.rows

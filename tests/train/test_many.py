@@ -97,6 +97,7 @@ def test_the_directory_says_how_many_there_were(together):
     assert [r["step"] for r in speeds] == [3, 4]  # the first call compiles
 
 
+@pytest.mark.slow
 def test_those_that_are_done_are_left_alone_and_the_others_go_on(together, tmp_path):
     """One is done, two are at step 2: as if they had been killed after their save."""
     for run in together[0]:
@@ -141,7 +142,7 @@ def test_one_that_diverges_ends_alone(tmp_path, monkeypatch):
     for index, cfg in enumerate(CFGS[:2]):
         job = make_job(cfg, DEVICES)
         source = job.batches_after(2, 0, slice(0, cfg.batch))
-        batches[index] = int(tokens.digest(np.asarray(next(source).tokens)))
+        batches[index] = int(tokens.digest(jax.numpy.asarray(next(source).tokens)))
         source.close()
     monkeypatch.setattr(guard, "verdict", verdict)
     runs, told = group(tmp_path, CFGS[:2])
