@@ -68,10 +68,11 @@ class Sweep:
 
 
 def left(folder):
-    """What must be the same: results without times, and every file of a run that has none."""
+    """What must be the same: results without times and commit, and all that a run leaves."""
     lines = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
     runs = [driver.result(path) for path in sorted((folder / RUNS).iterdir())]
-    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines], runs
+    same = [{k: v for k, v in line.items() if k not in ("seconds", "git")} for line in lines]
+    return same, runs
 
 
 def assert_alike(folder, whole, told=False):
