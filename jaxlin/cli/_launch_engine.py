@@ -16,12 +16,28 @@ if TYPE_CHECKING:
     from jaxlin.launch.job import Job
 
 
+class Rendered(NamedTuple):
+    """What is printed, and what it is to be piped into."""
+
+    text: str
+    pipe: str
+
+
+Render = Callable[[argparse.Namespace, "RunConfig"], Rendered]
+
+
 class Engine(NamedTuple):
-    """A sub-command of `jaxlin launch`."""
+    """A sub-command of `jaxlin launch`. `render`: None where it starts processes itself."""
 
     help: str
     add: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace, RunConfig], int]
+    render: Render | None = None
+
+
+def printing(help: str, add: Callable[[argparse.ArgumentParser], None], render: Render) -> Engine:
+    """An engine that only prints."""
+    return Engine(help, add, lambda args, cfg: show(args, *render(args, cfg)), render)
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +49,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def job(args: argparse.Namespace, cfg: RunConfig, folder: str) -> Job:
-    """The job of the command line, with its run directory in `folder` unless --run names one.
+    """The job of the command line, with its run directory in `folder` unless --run names one. It
+    trains, unless `args.instead` has the words of another command.
 
     Raises ConfigError if that would lie on the disk of one host.
     """
@@ -49,7 +66,8 @@ def job(args: argparse.Namespace, cfg: RunConfig, folder: str) -> Job:
             f"--run: {args.run} would lie on the disk of one host; the folder that all of them see "
             f"is {folder}"
         )
-    return Job(name, tuple(_launch_words.train(args)))
+    instead = getattr(args, "instead", None)
+    return Job(name, tuple(instead or _launch_words.train(args)))
 
 
 def show(args: argparse.Namespace, text: str, pipe: str) -> int:

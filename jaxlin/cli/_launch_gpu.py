@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from jaxlin.cli import _launch_engine
-from jaxlin.cli._launch_engine import Engine
+from jaxlin.cli._launch_engine import Rendered, printing
 
 if TYPE_CHECKING:
     from jaxlin.config.run import RunConfig
@@ -34,7 +34,7 @@ def _add_skypilot(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--spot", action="store_true", help="cheaper, may be taken away")
 
 
-def _slurm(args: argparse.Namespace, cfg: RunConfig) -> int:
+def _slurm(args: argparse.Namespace, cfg: RunConfig) -> Rendered:
     from jaxlin.launch import fit, slurm
 
     nodes = slurm.Nodes(
@@ -51,10 +51,10 @@ def _slurm(args: argparse.Namespace, cfg: RunConfig) -> int:
         cfg, nodes.count * nodes.tasks_each, each, f"{nodes.count} nodes of {nodes.gpus} GPUs"
     )
     text = slurm.render(_launch_engine.job(args, cfg, "runs"), nodes)
-    return _launch_engine.show(args, text, "| sbatch")
+    return Rendered(text, "| sbatch")
 
 
-def _skypilot(args: argparse.Namespace, cfg: RunConfig) -> int:
+def _skypilot(args: argparse.Namespace, cfg: RunConfig) -> Rendered:
     from jaxlin.launch import fit, skypilot
     from jaxlin.launch.job import MOUNT
 
@@ -62,10 +62,10 @@ def _skypilot(args: argparse.Namespace, cfg: RunConfig) -> int:
     fit.check(cfg, nodes.count, nodes.gpus, f"{nodes.count} nodes of {nodes.accelerator}")
     job = _launch_engine.job(args, cfg, MOUNT)
     pipe = f"> {job.name}.yaml && sky jobs launch {job.name}.yaml"
-    return _launch_engine.show(args, skypilot.render(job, nodes), pipe)
+    return Rendered(skypilot.render(job, nodes), pipe)
 
 
 ENGINES = {
-    "slurm": Engine("a batch script for a GPU cluster", _add_slurm, _slurm),
-    "skypilot": Engine("a task for GPU nodes of any cloud", _add_skypilot, _skypilot),
+    "slurm": printing("a batch script for a GPU cluster", _add_slurm, _slurm),
+    "skypilot": printing("a task for GPU nodes of any cloud", _add_skypilot, _skypilot),
 }

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from jaxlin.cli import _launch_engine
-from jaxlin.cli._launch_engine import Engine
+from jaxlin.cli._launch_engine import Rendered, printing
 
 if TYPE_CHECKING:
     from jaxlin.config.run import RunConfig
@@ -54,22 +54,22 @@ def _slice(args: argparse.Namespace, cfg: RunConfig) -> Slice:
     return Slice(found, args.project, args.zone, args.nfs, args.spot, args.runtime)
 
 
-def _tpu_vm(args: argparse.Namespace, cfg: RunConfig) -> int:
+def _tpu_vm(args: argparse.Namespace, cfg: RunConfig) -> Rendered:
     from jaxlin.launch import tpu_vm
     from jaxlin.launch.job import MOUNT
 
     wanted = _slice(args, cfg)
     job = _launch_engine.job(args, cfg, MOUNT)
-    return _launch_engine.show(args, tpu_vm.render(job, wanted), _script(job.name))
+    return Rendered(tpu_vm.render(job, wanted), _script(job.name))
 
 
-def _queued(args: argparse.Namespace, cfg: RunConfig) -> int:
+def _queued(args: argparse.Namespace, cfg: RunConfig) -> Rendered:
     from jaxlin.launch import queued
     from jaxlin.launch.job import MOUNT
 
     wanted = _slice(args, cfg)
     job = _launch_engine.job(args, cfg, MOUNT)
-    return _launch_engine.show(args, queued.render(job, wanted), _script(job.name))
+    return Rendered(queued.render(job, wanted), _script(job.name))
 
 
 def _script(name: str) -> str:
@@ -77,17 +77,17 @@ def _script(name: str) -> str:
     return f"> {name}.sh && bash {name}.sh"
 
 
-def _gke(args: argparse.Namespace, cfg: RunConfig) -> int:
+def _gke(args: argparse.Namespace, cfg: RunConfig) -> Rendered:
     from jaxlin.launch import gke
     from jaxlin.launch.job import MOUNT
 
     cluster = gke.Cluster(_topology(args, cfg), args.image, args.nfs, args.spot, args.namespace)
     text = gke.render(_launch_engine.job(args, cfg, MOUNT), cluster)
-    return _launch_engine.show(args, text, "| kubectl apply -f -")
+    return Rendered(text, "| kubectl apply -f -")
 
 
 ENGINES = {
-    "tpu-vm": Engine("commands for a TPU slice that is made at once", _add_slice, _tpu_vm),
-    "queued": Engine("a script for a TPU slice that is waited for", _add_slice, _queued),
-    "gke": Engine("a JobSet for TPU nodes of a GKE cluster", _add_gke, _gke),
+    "tpu-vm": printing("commands for a TPU slice that is made at once", _add_slice, _tpu_vm),
+    "queued": printing("a script for a TPU slice that is waited for", _add_slice, _queued),
+    "gke": printing("a JobSet for TPU nodes of a GKE cluster", _add_gke, _gke),
 }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,12 +36,18 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def go(args: argparse.Namespace, cfg: RunConfig, folder: Path) -> None:
-    """Trains with what the switches allow, together with the other processes of the run."""
+def go(
+    args: argparse.Namespace,
+    cfg: RunConfig,
+    folder: Path,
+    around: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> None:
+    """Trains with what the switches allow, together with the other processes of the run. `around`
+    is open while they train, in each of them."""
     from jaxlin.train.loop import train
     from jaxlin.train.resume import Resume
 
-    with _quiet(), _processes.joined(args, cfg):
+    with quiet(), _processes.joined(args, cfg), around():
         train(cfg, folder, resume=Resume(args.fallback, args.allow_cast, args.takeover))
 
 
@@ -53,7 +59,7 @@ def show(changes: Iterable[tuple[str, Any, Any]]) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Orbax logs tracebacks of a failed save, which the error that ends the run tells in short."""
     logger = logging.getLogger("absl")
     before = logger.level

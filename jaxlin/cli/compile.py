@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 from jaxlin.cli import common
 
 if TYPE_CHECKING:
+    from jaxlin.config.run import RunConfig
+    from jaxlin.parallel.topology import Slice
     from jaxlin.train.forecast import Forecast
 
 HELP = "compile the train step for a TPU slice, without one: memory, collectives, predicted time"
-EXAMPLE = "jaxlin compile hybrid_1b3 --topology v5p:8x8x8 mesh.fsdp=8"
+EXAMPLE = """jaxlin compile hybrid_1b3 --topology v5p:8x8x8 mesh.fsdp=8
+  jaxlin compile --points experiments/NAME/points.py --topology v5e:4x4 --json forecast.json"""
 QUIET = {
     "TPU_WORKER_HOSTNAMES": "localhost",
     "TPU_ACCELERATOR_TYPE": "v5litepod-8",
@@ -27,6 +30,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments."""
     common.add(parser)
     parser.add_argument(
+        "--points", type=Path, metavar="FILE", help="a sweep file in place of a preset: every point"
+    )
+    parser.add_argument(
         "--topology", required=True, metavar="NAME", help="a slice, such as v5e:16x16 or v5p:8x8x8"
     )
     parser.add_argument(
@@ -37,27 +43,57 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compiles and prints the report."""
-    cfg = common.resolve(args)
-    _prepare()
+    if args.points is not None:
+        return _points(args)
     import dataclasses
 
+    from jaxlin.config.errors import CompilerError
+
+    cfg = common.resolve(args)
+    prepare()
     from jaxlin.parallel.topology import named
-    from jaxlin.train.ahead import compile_step
-    from jaxlin.train.forecast import forecast
     from jaxlin.train.verdict import verdict
 
     where = named(args.topology)
     cfg = dataclasses.replace(cfg, model=dataclasses.replace(cfg.model, vocab=common.vocab(cfg)))
-    found = forecast(compile_step(cfg, where, _say, code=args.code), where)
+    found = forecast_of(cfg, where, args.code)
     text = verdict(found, cfg, where)
     if args.json:
-        _write(args.json, as_json(found) | {"config": cfg.name, "verdict": text})
+        write(args.json, as_json(found) | {"config": cfg.name, "verdict": text})
     show(found)
     print(text)
-    return 0
+    return 0 if found.fits else CompilerError.exit_code
 
 
-def _prepare() -> None:
+def _points(args: argparse.Namespace) -> int:
+    from jaxlin.cli import _compile_points
+    from jaxlin.config.errors import ConfigError
+
+    presets = [word for word in args.words if "=" not in word]
+    if presets or args.config is not None:
+        given = presets[0] if presets else f"--config {args.config}"
+        raise ConfigError(f"--points: the file's points have presets of their own; found {given}")
+    asked = _compile_points.points(args.points, args.words)
+    return _compile_points.run(asked, args.topology, args.json, args.code)
+
+
+def forecast_of(cfg: RunConfig, where: Slice, code: bool) -> Forecast:
+    """The forecast of a config with model.vocab set. Raises CompilerError where the compiler
+    refuses the step for another reason than memory."""
+    from jaxlin.config.errors import CompilerError
+    from jaxlin.train.ahead import compile_step
+    from jaxlin.train.forecast import forecast
+    from kernels_pallas.static import CompileError
+
+    try:
+        return forecast(compile_step(cfg, where, say, code=code), where)
+    except CompileError as error:
+        raise CompilerError(
+            f"{where.name}: the compiler refused the step of {cfg.name}: {error}"
+        ) from error
+
+
+def prepare() -> None:
     """Before the compiler's library is loaded: it would look for a TPU, and say at length that
     there is none."""
     import os
@@ -70,7 +106,8 @@ def _prepare() -> None:
     os.environ.update(ENVIRONMENT)
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Progress."""
     print(line, file=sys.stderr, flush=True)
 
 
@@ -88,7 +125,8 @@ def as_json(found: Forecast) -> dict[str, Any]:
     return report
 
 
-def _write(path: Path, report: dict[str, Any]) -> None:
+def write(path: Path, report: dict[str, Any]) -> None:
+    """Writes the file of --json. Raises ConfigError."""
     import json
 
     from jaxlin.config.errors import ConfigError

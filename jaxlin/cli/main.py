@@ -21,11 +21,12 @@ import jaxlin.cli
 FRAME = ("common", "main")
 EXIT_CODES = """exit codes:
   0    done
-  1    an error inside jaxlin (--debug shows where)
+  1    an error inside jaxlin (--debug shows where); a point of a sweep failed
   2    a wrong config, override, mesh or command line
   3    missing, empty or unreadable data or tokenizer
   4    a run directory or checkpoint that is none, is foreign or cannot be written
   5    the loss or a gradient stopped being finite
+  6    the compiler refused a step, or it does not fit the device (`jaxlin compile`)
   75   told to stop; saved; the same command goes on
   130  interrupted by Ctrl-C
   141  the reader of the output went away"""

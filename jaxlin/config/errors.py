@@ -38,6 +38,12 @@ class DivergedError(JaxlinError):
     exit_code = 5
 
 
+class CompilerError(JaxlinError):
+    """The compiler refused a program, or the device is too small for it."""
+
+    exit_code = 6
+
+
 class PreemptedError(JaxlinError):
     """The run was told to stop, saved, and wants to be restarted by the same command."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +35,12 @@ class Job(NamedTuple):
     data: dict[str, Any]
     tasks: tuple[Chosen, ...] = ()  # scored at each evaluation
     skipped: tuple[str, ...] = ()  # tasks that cannot be, and why
+
+    def with_seed(self, seed: int) -> Job:
+        """The job of the same config with another seed; model and data are shared."""
+        cfg = dataclasses.replace(self.cfg, seed=seed)
+        plan = dataclasses.replace(self.plan, cfg=cfg)
+        return self._replace(cfg=cfg, plan=plan, data=_fingerprint(cfg, self.corpus))
 
     def first_state(self) -> TrainState:
         """The state before the first step: another run's parameters, or the seed's."""
@@ -86,20 +92,20 @@ class Job(NamedTuple):
             )
 
 
-def make_job(asked: RunConfig, devices: Sequence[Any] | None = None) -> Job:
-    """The job of a config. Raises ConfigError or DataError where it cannot be done."""
+def make_job(
+    asked: RunConfig,
+    devices: Sequence[Any] | None = None,
+    load: Callable[[Any], Feed] = feed.load,
+) -> Job:
+    """The job of a config. `load` reads the data of a data config.
+
+    Raises ConfigError or DataError where it cannot be done.
+    """
     mesh = make(asked.mesh, devices)
     check(asked, mesh.shape)
-    corpus = feed.load(asked.data)
+    corpus = load(asked.data)
     vocab = model_vocab(asked.model.vocab, corpus.tokenizer)
     cfg = dataclasses.replace(asked, model=dataclasses.replace(asked.model, vocab=vocab))
-    data = fingerprint.of_run(
-        corpus.fingerprint,
-        context=cfg.context,
-        batch=cfg.batch,
-        seed=cfg.seed,
-        reset=corpus.reset,
-    )
     tasks, skipped = choose(
         of_run(cfg),
         context=cfg.context,
@@ -107,8 +113,19 @@ def make_job(asked: RunConfig, devices: Sequence[Any] | None = None) -> Job:
         tokenizer=corpus.tokenizer,
         seq=mesh.shape["seq"],
     )
-    job = Job(cfg, mesh, make_plan(cfg, mesh.shape), corpus, data, tuple(tasks), tuple(skipped))
+    plan, data = make_plan(cfg, mesh.shape), _fingerprint(cfg, corpus)
+    job = Job(cfg, mesh, plan, corpus, data, tuple(tasks), tuple(skipped))
     # Both raise DataError if there is too little.
     job.sampler()
     next(job.held_out(1))
     return job
+
+
+def _fingerprint(cfg: RunConfig, corpus: Feed) -> dict[str, Any]:
+    return fingerprint.of_run(
+        corpus.fingerprint,
+        context=cfg.context,
+        batch=cfg.batch,
+        seed=cfg.seed,
+        reset=corpus.reset,
+    )

@@ -29,7 +29,7 @@ from jaxlin.train.faults import fault
 from jaxlin.train.goodput import Phases
 from jaxlin.train.job import Job, make_job
 from jaxlin.train.lock import Lock
-from jaxlin.train.observe import observations
+from jaxlin.train.looking import look
 from jaxlin.train.progress import Meter, Progress
 from jaxlin.train.resume import STRICT, Resume, newest
 from jaxlin.train.step import make_step
@@ -136,14 +136,7 @@ def train(
         def held_out(done: int) -> dict[str, Any]:
             """Evaluates the state after `done` steps."""
             with watchdog.paused(), spent("eval"):
-                result = job.evaluate(state.variables())
-                fault("eval")
-                log.write("eval", done, result)
-                for kind, values in observations(plan, job.corpus, mesh, state.variables()):
-                    log.write(kind, done, values)
-                for values in job.scores(state.variables()):
-                    log.write("task", done, values)
-                    progress.say(words.score(done, values))
+                result = look(job, state.variables(), done, log, progress.say)
             progress.say(words.evaluation(done, result))
             return result
 

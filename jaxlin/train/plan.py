@@ -9,6 +9,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxlin.adapters import attach
@@ -62,9 +63,9 @@ def make_plan(cfg: RunConfig, mesh: Mapping[str, int], model: nn.Module | None =
     return Plan(cfg, model, optimizer, schedule, shapes, placed, rows)
 
 
-def fresh_params(plan: Plan) -> Any:
-    """Parameters drawn from the seed (traceable)."""
-    return nn.meta.unbox(_init(plan.model, plan.cfg.seed))
+def fresh_params(plan: Plan, seed: Any = None) -> Any:
+    """Parameters drawn from the seed (traceable); `seed`: uint32 [], in place of the config's."""
+    return nn.meta.unbox(_init(plan.model, plan.cfg.seed if seed is None else seed))
 
 
 def fresh_state(cfg: RunConfig, optimizer: Optimizer, params: Any) -> TrainState:
@@ -88,7 +89,9 @@ def place_state(plan: Plan, mesh: jax.sharding.Mesh, params: Any = None) -> Trai
     """
     shardings = plan.shardings(mesh)
     if params is None:
-        params = jax.jit(lambda: fresh_params(plan), out_shardings=shardings.params)()
+        # The seed is an argument, so that the program is the same for all seeds.
+        draw = jax.jit(lambda seed: fresh_params(plan, seed), out_shardings=shardings.params)
+        params = draw(np.uint32(plan.cfg.seed))
     around = jax.jit(
         lambda p: fresh_state(plan.cfg, plan.optimizer, p),
         in_shardings=(shardings.params,), out_shardings=shardings, donate_argnums=0,
@@ -106,7 +109,7 @@ def adapter_axes(leaves: Mapping[str, Any], base: Mapping[str, Axes]) -> dict[st
     return found
 
 
-def _init(model: nn.Module, seed: int) -> Any:
+def _init(model: nn.Module, seed: Any) -> Any:
     return model.init(key(seed, INIT), jnp.zeros((1, 8), jnp.int32))["params"]
 
 

@@ -171,6 +171,13 @@ def has(run: Path, kind: str, step: int) -> bool:
     return any((r["kind"], r["step"]) == (kind, step) for r in read_metrics(run))
 
 
+def finished(run: Path, steps: int) -> bool:
+    """Whether a run has saved and evaluated its last step: nothing is left to do."""
+    if not (run / METRICS).is_file():
+        return False
+    return max(checkpoint_steps(run), default=0) == steps and has(run, "eval", steps)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Writes JSON, all of it or nothing."""
     write_text(path, json.dumps(value, indent=2) + "\n")

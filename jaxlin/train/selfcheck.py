@@ -24,7 +24,7 @@ from jaxlin.config.run import RunConfig
 from jaxlin.parallel import processes
 from jaxlin.parallel.join import everywhere
 from jaxlin.parallel.limit import at_most
-from jaxlin.train.environment import versions
+from jaxlin.train.sources import versions
 
 PACKAGES = ("jaxlin", "kernels_pallas", "configs")
 LIMIT = 300.0  # seconds for the first sum over all devices

@@ -59,6 +59,6 @@ def collections(params: Any, adapters: Any) -> dict[str, Any]:
 INIT, ADAPTERS, STEP = 0, 1, 2
 
 
-def key(seed: int, stream: int, step: Any = 0) -> Array:
+def key(seed: Any, stream: int, step: Any = 0) -> Array:
     """The random key of a stream at a step: a function of the seed alone."""
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), stream), step)

@@ -52,11 +52,11 @@ def make_step(plan: Plan, mesh: jax.sharding.Mesh) -> Step:
 
 
 def train_step(
-    plan: Plan, shardings: TrainState, state: TrainState, batch: Any
+    plan: Plan, shardings: TrainState, state: TrainState, batch: Any, seed: Any = None
 ) -> tuple[TrainState, Metrics]:
-    """The step as a pure function."""
+    """The step as a pure function. `seed`: uint32 [], in place of the config's."""
     cfg, schedule, optimizer = plan.cfg, plan.schedule, plan.optimizer.transform
-    step_key = key(cfg.seed, STEP, state.step)
+    step_key = key(cfg.seed if seed is None else seed, STEP, state.step)
     grads, sums = gradient(plan, state, batch, step_key)
     grads = jax.lax.with_sharding_constraint(grads, shardings.trained)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.trained)

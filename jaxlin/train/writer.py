@@ -79,6 +79,13 @@ def dead(writer: Writer, silence: float) -> bool:
     return writer.born is not None and _born(writer.pid) != writer.born
 
 
+def known_from_here(writer: Writer) -> bool:
+    """Whether this process can see if a writer lives: same start of the same machine, same set of
+    process numbers."""
+    here = (socket.gethostname(), _boot(), _space())
+    return (writer.host, writer.boot, writer.space) == here
+
+
 def _sane(writer: Writer) -> bool:
     times = (writer.started, writer.heartbeat, writer.interval)
     numbers = isinstance(writer.pid, int) and all(isinstance(t, int | float) for t in times)

@@ -1,10 +1,12 @@
 """`jaxlin compile`: the report on a terminal and as JSON, and what it says of bad input."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from jaxlin.cli.main import main
+from kernels_pallas.static import CompileError
 from tests.kernels_pallas.aot import aot
 
 TINY = ["compile", "tiny", "batch=8", "model.layers=1", "model.pattern=pure"]
@@ -51,3 +53,64 @@ def test_a_file_that_cannot_be_written(capsys, tmp_path):
     words = [*TINY, "--topology", "v5e:2x2", "--json", str(tmp_path)]
     assert main(words) == 2
     assert "cannot be written" in capsys.readouterr().err
+
+
+POINTS = """
+from jaxlin.config.points import Point, product, seeds
+
+def points():
+    words = ("batch=8", "model.layers=1", "model.pattern=pure")
+    odd = Point("odd", "tiny", (*words, "mesh.tensor=4"))
+    return product("tiny", *words, seed=seeds(2)) + [odd]
+"""
+
+
+@pytest.fixture
+def refusing(monkeypatch):
+    """A compiler that refuses everything."""
+
+    def refuse(*args, **kwargs):
+        raise CompileError("Mosaic failed to compile: no such\n  layout")
+
+    monkeypatch.setattr("jaxlin.train.ahead.compile_step", refuse)
+    monkeypatch.setattr("jaxlin.parallel.topology.named", lambda name: SimpleNamespace(name=name))
+
+
+def test_a_refusal_of_the_compiler_is_one_paragraph(capsys, refusing):
+    assert main([*TINY, "--topology", "v5e:2x2"]) == 6
+    err = capsys.readouterr().err
+    assert err.startswith("jaxlin: error: v5e:2x2: the compiler refused the step of tiny: Mosaic")
+    assert "Traceback" not in err
+
+
+def test_a_refusal_is_a_row_of_the_table_and_the_others_go_on(capsys, refusing, tmp_path):
+    file, report = tmp_path / "points.py", tmp_path / "report.json"
+    file.write_text(POINTS)
+    words = ["compile", "--points", str(file), "--topology", "v5e:2x2", "--json", str(report)]
+    assert main(words) == 6
+    out, err = capsys.readouterr()
+    assert "v5e:2x2, 2 programs" in out and "seed0: v5e:2x2: the compiler refused" in out
+    assert "[1/2] seed0" in err and "[2/2] odd" in err  # of two seeds one is compiled
+    rows = json.loads(report.read_text())["points"]
+    assert [row["status"] for row in rows] == ["refused", "refused"]
+
+
+def test_points_have_presets_of_their_own(capsys, tmp_path):
+    (tmp_path / "points.py").write_text(POINTS)
+    words = ["compile", "tiny", "--points", str(tmp_path / "points.py"), "--topology", "v5e:2x2"]
+    assert main(words) == 2
+    assert "the file's points have presets of their own; found tiny" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@aot
+def test_every_point_has_a_row(capsys, tmp_path):
+    """One fits, one has a mesh that its heads do not take."""
+    file, report = tmp_path / "points.py", tmp_path / "report.json"
+    file.write_text(POINTS)
+    words = ["compile", "--points", str(file), "--topology", "v5e:2x2", "--json", str(report)]
+    assert main(words) == 6
+    fits, odd = json.loads(report.read_text())["points"]
+    assert (fits["name"], fits["status"]) == ("seed0", "fits") and fits["forecast"]["fits"]
+    assert odd["status"] == "refused" and "mesh.tensor: 4 does not divide" in odd["reason"]
+    assert "odd: mesh.tensor: 4" in capsys.readouterr().out
