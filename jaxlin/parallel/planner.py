@@ -60,8 +60,8 @@ def _planned(
         name += f" {'x'.join(map(str, levels(how, ranks)))}"
     if how.method == "all_scan" and kind in CHIPS:
         count, seconds = all_scan_cut.of_state(state, ranks, CHIPS[kind], how.wire)
-        name += f" of {count}"
-        reason = f"{count} blocks, {2e3 * seconds:.2f} ms predicted, not measured; {reason}"
+        name += f" {count} blocks"
+        reason = f"{2e3 * seconds:.2f} ms a layer predicted, not measured; {reason}"
     return Planned(mixer.kind, layers, name, sent.total, reason)
 
 
