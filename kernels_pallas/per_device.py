@@ -89,7 +89,9 @@ def per_device(
             lambda arrays: local(**arrays, **given),
             in_specs=({name: spec(of) for name, of in letters.items()},),
             out_specs=(spec(letters[written]), spec("bd" if written == "x" else "bhkv")),
-            check_vma=not given.get("interpret"),  # Pallas' interpreter knows no varying axes
+            check_vma=not (
+                given.get("interpret") or how.interpret
+            ),  # Pallas' interpreter knows no varying axes
         )(arrays)
 
     return run

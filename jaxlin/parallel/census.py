@@ -3,7 +3,8 @@
 In flight: the schedule starts the collective, then computes, then waits for it. Three forms: pairs
 NAME-start ... NAME-done; v5e's async-collective-start ... -done, between which fused computations
 carry the collective along (its repetitions in them are the same collective); and calls to the
-SparseCore, NAME.call-start ... NAME.call-done.
+SparseCore, NAME.call-start ... NAME.call-done. Kernels that send by themselves are no collectives
+to the compiler: `remote` knows them, and they are never in flight.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import NamedTuple
 
 from jaxlin.parallel.groups import group
 from jaxlin.parallel.program import Body, Piece, Program, cycles, op_name, pieces, runs
+from jaxlin.parallel.remote import SCAN, scan_of
 from kernels_pallas.static.hlo import Instruction
 
 KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
@@ -34,6 +36,7 @@ class Collective(NamedTuple):
     cycles: int  # of what is computed meanwhile, by the compiler; 0 without code
     source: str  # 'forward blocks_0/layer_0/mixer'
     op: str  # all names of the source
+    blocks: int = 1  # that an all-scan sends one after the other
 
     @property
     def total(self) -> int:
@@ -68,7 +71,7 @@ def kind_of(opcode: str) -> str | None:
 
 def begins(one: Instruction, parts: Mapping[str, Body]) -> Iterator[Instruction]:
     """The collectives that an instruction of the schedule begins."""
-    if kind_of(one.opcode):
+    if kind_of(one.opcode) or scan_of(one):
         yield one
     elif one.opcode == "fusion":
         yield from _within(one.calls, parts)
@@ -134,7 +137,7 @@ def _end(i: int, one: Instruction, order: list[Instruction], places: Mapping[str
 def computes(one: Instruction) -> bool:
     """Whether the TensorCore works in it, rather than copying or waiting."""
     if one.opcode in ("while", "conditional", "convolution", "dot") or one.kernel:
-        return True
+        return scan_of(one) is None  # which mostly waits
     return one.opcode == "fusion" and not one.name.startswith(
         ("async-collective-start", "async-collective-done", "copy", "bitcast")
     )
@@ -148,8 +151,9 @@ def _collective(
     busy: bool,
     meanwhile: int,
 ) -> Collective:
-    kind = kind_of(inner.opcode) or inner.opcode
-    where = group(inner.rest, mesh)
+    scan = scan_of(inner)
+    kind = SCAN if scan else kind_of(inner.opcode) or inner.opcode
+    where = scan.group(mesh) if scan else group(inner.rest, mesh)
     return Collective(
         kind=kind,
         axis=where.axis,
@@ -161,6 +165,7 @@ def _collective(
         cycles=meanwhile if busy else 0,
         source=source(names),
         op=names,
+        blocks=scan.blocks if scan else 1,
     )
 
 
@@ -168,8 +173,8 @@ def received(kind: str, one: Instruction, ranks: int) -> int:
     """Bytes that one device receives.
 
     n ranks, result of R bytes: all-gather R (n - 1) / n; all-reduce 2 R (n - 1) / n;
-    reduce-scatter R (n - 1); all-to-all R (n - 1) / n; collective-permute R. What scatters in a
-    fused computation has n R for a result.
+    reduce-scatter R (n - 1); all-to-all R (n - 1) / n; collective-permute R; all-scan R, its
+    result. What scatters in a fused computation has n R for a result.
     """
     size = sum(piece.bytes for piece in _results(one))
     if one.opcode == SCATTER:
@@ -180,6 +185,7 @@ def received(kind: str, one: Instruction, ranks: int) -> int:
         "reduce-scatter": ranks - 1,
         "all-to-all": (ranks - 1) / ranks,
         "collective-permute": 1,
+        SCAN: 1,
     }[kind]
     return round(size * factor)
 

@@ -49,7 +49,14 @@ def _wrong_product(found: Mapping[str, int], product: int, others: int, devices:
 def make(cfg: Mesh, devices: Sequence[Any] | None = None) -> jax.sharding.Mesh:
     """The mesh over the given devices (all by default). Raises ConfigError."""
     devices = list(jax.devices() if devices is None else devices)
-    shape = tuple(sizes(cfg, len(devices)).values())
+    found = sizes(cfg, len(devices))
+    if cfg.exchange.method == "all_scan" and found["seq"] > 1 and devices[0].platform != "tpu":
+        raise ConfigError(
+            "mesh.exchange.method: all_scan sends by remote DMA between TPUs, found devices of "
+            f"platform {devices[0].platform!r}; use auto, all_gather, hierarchical, log_step or "
+            "ring here, or mesh.seq=1"
+        )
+    shape = tuple(found.values())
     return jax.make_mesh(
         shape,
         AXES,

@@ -13,10 +13,12 @@ from jaxlin.config.pattern import resolve
 from jaxlin.config.run import RunConfig
 from jaxlin.mixers import build
 from jaxlin.nn.linear import observed
+from kernels_pallas.exchange import all_scan_cut
 from kernels_pallas.exchange.choose import choose
 from kernels_pallas.exchange.how import AUTO, Exchange
 from kernels_pallas.exchange.softmax_traffic import softmax_traffic
 from kernels_pallas.exchange.traffic import State, Transition, levels, traffic
+from kernels_pallas.hardware import CHIPS
 
 
 class Planned(NamedTuple):
@@ -53,9 +55,14 @@ def _planned(
     if asked.method != AUTO:
         reason = f"set by mesh.exchange.method; auto would take {how.method}: {reason}"
         how = Exchange(asked.method, asked.factors, how.wire)
-    factors = f" {'x'.join(map(str, levels(how, ranks)))}" if how.method == "hierarchical" else ""
-    sent = traffic(how, ranks, state)
-    return Planned(mixer.kind, layers, how.method + factors, sent.total, reason)
+    sent, name = traffic(how, ranks, state), how.method
+    if how.method == "hierarchical":
+        name += f" {'x'.join(map(str, levels(how, ranks)))}"
+    if how.method == "all_scan" and kind in CHIPS:
+        count, seconds = all_scan_cut.of_state(state, ranks, CHIPS[kind], how.wire)
+        name += f" {count} blocks"
+        reason = f"{2e3 * seconds:.2f} ms a layer predicted, not measured; {reason}"
+    return Planned(mixer.kind, layers, name, sent.total, reason)
 
 
 def _keys(cfg: RunConfig, mixer: Any, layers: int, rows: int, mesh: Mapping[str, int]) -> Planned:

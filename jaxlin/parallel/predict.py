@@ -7,8 +7,9 @@
 
 Links of an axis: those of every torus dimension that it runs over, two where its ends are joined. A
 permutation over d links has one link, and d times the bytes; an all-to-all sends on average a
-quarter round the largest dimension. Nothing reaches its peak, so that a step takes longer than
-predicted: what the figures are good for is comparing meshes, and seeing what bounds a step.
+quarter round the largest dimension. An all-scan passes n blocks from neighbour to neighbour,
+(ranks - 2 + n) of them one after the other. Nothing reaches its peak, so that a step takes longer
+than predicted: what the figures are good for is comparing meshes, and seeing what bounds a step.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from jaxlin.parallel.census import Collective
+from jaxlin.parallel.remote import SCAN
 from jaxlin.parallel.topology import Span
 from kernels_pallas.hardware import HOP, Hardware, distance, hops, links
 
@@ -77,6 +79,9 @@ def seconds(one: Collective, chip: Hardware, places: Mapping[str, Span]) -> floa
     )
     if one.ranks == 1 or not torus:
         return 0.0
+    if one.kind == SCAN:
+        # The first block over all hops, and the others behind it.
+        return (one.ranks - 2 + one.blocks) * (HOP + one.bytes / one.blocks / chip.link)
     if one.kind == "collective-permute":
         far = distance(one.places, chip, torus)
         return far * (HOP + one.bytes / chip.link)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
+from kernels_pallas.exchange.all_scan import exchange_in_all_scan, refusal
 from kernels_pallas.exchange.choose import settle
 from kernels_pallas.exchange.gathered import exchange_gathered
 from kernels_pallas.exchange.how import AUTO, BEST, Exchange, two_factors
@@ -33,6 +34,8 @@ class _Plan(NamedTuple):
     line: Line
     factors: tuple[int, ...]
     wire: Wire
+    blocks: int | None
+    interpret: Any
 
 
 def exchange(summary: Summary, axis: Axis, how: Exchange = BEST) -> Float[Array, "..."]:
@@ -48,11 +51,12 @@ def exchange(summary: Summary, axis: Axis, how: Exchange = BEST) -> Float[Array,
             (the same number on all devices: it does not travel), [b, h], [b, h, k], a matrix
             [b, h, k, k], or [b, d].
         axis: mesh axis that time is split over, in contiguous slices, or a tuple of axes.
-        how: method, factors and wire format.
+        how: method, factors, wire format and blocks.
 
     Raises:
         ValueError: an unknown method or wire format, factors that do not make the number of
-            devices, a psum of decaying states.
+            devices, a psum of decaying states, an all_scan where no TPU is or of a state that
+            cannot be cut into so many blocks.
 
     Source: Sun et al. 2025, arXiv 2502.07563, sections 3 and 4; the adjoint is that of a scan.
     """
@@ -70,15 +74,18 @@ def _plan(how: Exchange, summary: Summary, line: Line) -> _Plan:
     if how.method == "psum" and m is not None:
         raise ValueError(
             f"exchange: a psum adds states that do not decay, found transitions {m.shape}; "
-            "use all_gather, hierarchical, log_step or ring"
+            "use all_gather, hierarchical, log_step, ring or all_scan"
         )
+    if how.method == "all_scan" and (why := refusal(how.interpret)):
+        raise ValueError(why)
     if how.method == AUTO:
         how = settle(how, summary, line.size)
     factors = _factors(how, line.size)
     shared = m is None or (m.ndim == 1 and e.ndim > 2)
     # Products of matrices lose too much in bfloat16.
     dtype = None if m is not None and is_dense(summary) else how.wire
-    return _Plan(how.method, line, factors, Wire(dtype, not shared))
+    wire = Wire(dtype, not shared)
+    return _Plan(how.method, line, factors, wire, how.blocks, how.interpret)
 
 
 def _factors(how: Exchange, ranks: int) -> tuple[int, ...]:
@@ -151,6 +158,10 @@ def _by_ring(plan: _Plan, own: Summary, kept: None) -> tuple[Array, None]:
     return exchange_in_ring(own, plan.line, plan.wire), None
 
 
+def _by_all_scan(plan: _Plan, own: Summary, kept: None) -> tuple[Array, None]:
+    return exchange_in_all_scan(own, plan.line, plan.wire, plan.blocks, plan.interpret), None
+
+
 def _by_sum(plan: _Plan, own: Summary, kept: None) -> tuple[Array, None]:
     total = jax.lax.psum(plan.wire.pack(own), plan.line.axis).astype(own.state.dtype)
     return vary_alike((total, own.state))[0], None
@@ -165,6 +176,7 @@ METHODS: dict[str, Method] = {
     "hierarchical": _by_gathers,
     "log_step": _by_log_steps,
     "ring": _by_ring,
+    "all_scan": _by_all_scan,
     "psum": _by_sum,
     "off": _nothing,
 }

@@ -11,6 +11,9 @@ that spans n dimensions 2 n; ends that are not joined halve that. A permutation 
 crosses d links, and all devices send at once, so that each link carries d messages (the shorter way
 round where ends are joined), and only one way.
 
+All-Scan sends n blocks along the line, each put together on every device before it is sent on: see
+`all_scan_cut.seconds`.
+
 What compilers do beside that (compiled programs show it): v5p makes an all-reduce of a gather that
 spans the whole torus: twice the bytes.
 """
@@ -24,6 +27,8 @@ from typing import NamedTuple
 import jax
 
 from kernels_pallas.chip import target
+from kernels_pallas.exchange import all_scan_cut
+from kernels_pallas.exchange.all_scan_cut import FULL_FLOAT32
 from kernels_pallas.exchange.how import Exchange
 from kernels_pallas.exchange.traffic import State, Traffic, Transition, levels, traffic
 from kernels_pallas.hardware import (
@@ -39,7 +44,6 @@ from kernels_pallas.hardware import (
 from kernels_pallas.monoid import Summary
 
 MIB = 2**20
-FULL_FLOAT32 = 6  # passes of a product in full float32
 
 
 class Choice(NamedTuple):
@@ -97,21 +101,44 @@ def estimates(
     torus: tuple[int, ...] | None = None,
     wire: str | None = None,
 ) -> list[Estimate]:
-    """Every exact method with its bytes and predicted seconds."""
+    """Every exact method that "auto" chooses from, with its bytes and predicted seconds.
+
+    all_scan is not among them before it has been measured: its prediction (`estimate`) rests on
+    what a hop between kernels costs, which no compiled program shows, and it runs while the device
+    computes nothing, where a gather may hide behind the work within slices.
+    """
+    torus = _torus(ranks, chip, devices, torus)
+    plans = [Exchange(method, None, wire) for method in ("all_gather", "log_step", "ring")]
+    if len(torus) > 1:
+        plans.insert(1, Exchange("hierarchical", tuple(reversed(torus)), wire))
+    return [estimate(how, ranks, state, chip, devices=devices, torus=torus) for how in plans]
+
+
+def estimate(
+    how: Exchange,
+    ranks: int,
+    state: State,
+    chip: Hardware,
+    *,
+    devices: int | None = None,
+    torus: tuple[int, ...] | None = None,
+) -> Estimate:
+    """One exact method, all_scan too, with its bytes and predicted seconds."""
+    torus = _torus(ranks, chip, devices, torus)
+    sent, whole = traffic(how, ranks, state), devices in (None, ranks)
+    return Estimate(how, sent, _seconds(how, sent, ranks, state, chip, torus, whole))
+
+
+def _torus(
+    ranks: int, chip: Hardware, devices: int | None, torus: tuple[int, ...] | None
+) -> tuple[int, ...]:
     torus = torus or guess_part(chip, ranks, devices or ranks)
     if math.prod(torus) != ranks:
         raise ValueError(
             f"choose: torus {torus} has {math.prod(torus)} devices, the axis {ranks}; give the "
             "sizes of the torus dimensions that the axis runs over"
         )
-    plans = [Exchange(method, None, wire) for method in ("all_gather", "log_step", "ring")]
-    if len(torus) > 1:
-        plans.insert(1, Exchange("hierarchical", tuple(reversed(torus)), wire))
-    whole, found = devices in (None, ranks), []
-    for how in plans:
-        sent = traffic(how, ranks, state)
-        found.append(Estimate(how, sent, _seconds(how, sent, ranks, state, chip, torus, whole)))
-    return found
+    return torus
 
 
 def _seconds(
@@ -124,6 +151,8 @@ def _seconds(
     whole: bool,
 ) -> float:
     """See the module."""
+    if how.method == "all_scan":
+        return 2 * all_scan_cut.of_state(state, ranks, chip, how.wire, how.blocks)[1]
     memory = 2 * sent.total / chip.hbm_bandwidth
     if state.transition == "dense":
         arrived = sent.total / (4 * state.rows * state.k * (state.k + state.v))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 AUTO = "auto"
 
@@ -14,15 +14,21 @@ class Exchange(NamedTuple):
     method: "auto" (chosen from bytes, devices and chip), "all_gather" (LASP-2: one collective of
         ranks - 1 states), "hierarchical" (one for each of `factors`), "log_step" (permutations of
         one state over doubling distances), "ring" (LASP-1: ranks - 1 of them, one after the
-        other), "psum" (the sum of all states, of bidirectional attention) or "off" (nothing
-        travels: the control of experiments).
+        other), "all_scan" (ZeCO: one state along the line in blocks, by remote DMA; TPU alone, and
+        never by "auto"), "psum" (the sum of all states, of bidirectional attention) or "off"
+        (nothing travels: the control of experiments).
     factors: of the number of devices, the fastest varying first; None: two of about equal size.
     wire: "bfloat16", or None: as computed. Dense transitions and their states are never rounded.
+    blocks: of all_scan; None: as many as the chip's links make the fastest.
+    interpret: run all_scan in Pallas' TPU interpreter, on any platform: True, or its parameters.
+        Has no effect where no kernel runs.
     """
 
     method: str = AUTO
     factors: tuple[int, ...] | None = None
     wire: str | None = None
+    blocks: int | None = None
+    interpret: Any = False
 
 
 BEST = Exchange()

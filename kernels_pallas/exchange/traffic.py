@@ -52,6 +52,7 @@ def traffic(how: Exchange, ranks: int, state: State) -> Traffic:
         hierarchical  sum over factors of (W_i - 1) instead of W - 1
         log_step      ceil(log2(W - 1)) + 1 times k (v + c), both ways
         ring          (W - 1) k v, both ways
+        all_scan      k v, both ways
         psum          2 (W - 1) / W k v, both ways
 
     times rows and bytes a number; W devices, c columns of the transition (0, 1, or k of a matrix,
@@ -59,7 +60,7 @@ def traffic(how: Exchange, ranks: int, state: State) -> Traffic:
     permutation has no sender (the first devices) nothing arrives: figures are of the last device.
 
     Source: Sun et al. 2025, arXiv 2502.07563, section 4.4; what is written here counts every state
-    that arrives.
+    that arrives. all_scan: arXiv 2507.01004.
     """
     size = 4 if how.wire is None else 2
     extra = columns(state.transition, state.k) * (1 if how.wire is None else 2)
@@ -77,5 +78,7 @@ def traffic(how: Exchange, ranks: int, state: State) -> Traffic:
         return Traffic(steps * packed, steps * packed, 2 * steps)
     if how.method == "ring":
         return Traffic((ranks - 1) * alone, (ranks - 1) * alone, 2 * (ranks - 1))
+    if how.method == "all_scan":
+        return Traffic(alone, alone, 2)
     once = 2 * (ranks - 1) * alone // ranks  # psum
     return Traffic(once, once, 2)

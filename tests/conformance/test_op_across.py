@@ -37,11 +37,15 @@ def gradients(case: Case, how: Exchange, **options) -> Callable[..., dict]:
 
 
 def check(case: Case, methods: tuple[str, ...], ranks: int = 8, **options) -> None:
+    check_ways(case, tuple(map(Exchange, methods)), ranks, **options)
+
+
+def check_ways(case: Case, ways: tuple[Exchange, ...], ranks: int, **options) -> None:
     arrays, weights = device_arrays(case, np.float32)
     ids = None if case.segment_ids is None else jnp.asarray(case.segment_ids)
     wanted = exact(case)
-    for method in methods:  # one program each: many collectives at once can starve two cores
-        run = jax.jit(gradients(case, Exchange(method), **options))
+    for how in ways:  # one program each: many collectives at once can starve two cores
+        run = jax.jit(gradients(case, how, **options))
         with jax.set_mesh(mesh_of(("seq",), ranks)):
             found = jax.block_until_ready(run(arrays, ids, weights))
         assert_close({n: np.asarray(x) for n, x in found.items()}, wanted, BOUND)
@@ -58,6 +62,13 @@ def test_it_is_the_op(name: str, form: str, starts: tuple[int, ...]) -> None:
 @pytest.mark.parametrize(("name", "form"), FORMS)
 def test_every_method(name: str, form: str, ranks: int) -> None:
     check(make_case(name, form, T, dims=DIMS, starts=STARTS), METHODS, ranks)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "form"), FORMS)
+def test_one_state_by_remote_dma(name: str, form: str) -> None:
+    how = Exchange("all_scan", interpret=True)
+    check_ways(make_case(name, form, T, dims=DIMS, starts=STARTS), (how,), ranks=4)
 
 
 @pytest.mark.slow

@@ -5,14 +5,19 @@ import functools
 import jax
 import jax.numpy as jnp
 import pytest
+from jax.experimental import topologies
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxlin.parallel.census import census, source, summed
 from jaxlin.parallel.groups import Group, group, iota
 from jaxlin.parallel.program import parse, runs
 from kernels_pallas.exchange import Exchange, exchange
+from kernels_pallas.exchange.all_scan_cut import of_state
 from kernels_pallas.exchange.traffic import State, traffic
+from kernels_pallas.hardware import CHIPS
 from kernels_pallas.monoid import Summary
+from kernels_pallas.static.compiling import unkept
+from tests.kernels_pallas.aot import aot
 
 MESH = {"data": 2, "fsdp": 1, "seq": 4, "tensor": 1}
 
@@ -216,6 +221,58 @@ ENTRY %main (a: f32[32,8]) -> f32[8,8] {
 def test_a_fused_reduction_that_keeps_a_part_is_a_reduce_scatter():
     (one,) = census(parse(SCATTERED), {"data": 2, "seq": 4})
     assert (one.kind, one.axis, one.bytes) == ("reduce-scatter", "seq", 3 * 8 * 8 * 4)
+
+
+KERNELS = """HloModule jit_step, is_scheduled=true
+
+ENTRY %main (a: f32[4,8]) -> f32[4,8] {
+  %a = f32[4,8]{1,0} parameter(0)
+  %jvp_all_scan_16_seq_.1 = f32[16,128,128]{2,1,0:T(8,128)} custom-call(%a), custom_call_target="tpu_custom_call", metadata={op_name="jit(step)/jvp(LanguageModel)/blocks_0/layer_1/mixer/jvp(all_scan_16_seq)/pallas_call"}
+  %other.1 = f32[4,8]{1,0} custom-call(%a), custom_call_target="tpu_custom_call", metadata={op_name="jit(step)/jvp(delta_forward)/pallas_call"}
+  ROOT %r = f32[4,8]{1,0} copy(%other.1)
+}
+"""  # noqa: E501
+
+
+def test_a_kernel_that_sends_is_known_by_its_name():
+    (one,) = census(parse(KERNELS), {"data": 2, "seq": 4})
+    assert (one.kind, one.axis, one.ranks, one.blocks) == ("all-scan", "seq", 4, 16)
+    assert (one.bytes, one.count, one.in_flight) == (16 * 128 * 128 * 4, 1, False)
+    assert one.source == "forward blocks_0/layer_1/mixer"
+
+
+@pytest.mark.parametrize(("name", "busy"), [("all_scan_2_seq", False), ("delta_forward", True)])
+def test_a_kernel_that_waits_for_others_hides_no_gather(name, busy):
+    kernel = (
+        f'custom_call_target="tpu_custom_call", metadata={{op_name="jit(f)/{name}/pallas_call"}}'
+    )
+    text = OFFLOADED.replace("WORK", f"k = f32[4]{{0}} custom-call(%a), {kernel}")
+    found = census(parse(text), {"data": 2, "seq": 4})
+    assert [one.in_flight for one in found if one.kind == "all-gather"] == [busy]
+
+
+@aot
+@pytest.mark.parametrize("transition", ["head", "dense"])
+def test_a_compiled_scan_receives_what_the_formula_says(transition):
+    devices = topologies.get_topology_desc(platform="tpu", topology_name="v5p:2x2x2").devices
+    line = jax.make_mesh((8,), ("seq",), axis_types=(AxisType.Auto,), devices=devices)
+    how, state, split = Exchange("all_scan"), State(4, 128, 128, transition), PartitionSpec("seq")
+
+    def body(m, e):
+        total = lambda m, e: jnp.sum(jnp.sin(exchange(Summary(m[0], e[0]), "seq", how)))  # noqa: E731
+        return jax.grad(total, argnums=(0, 1))(m, e)
+
+    shapes = [(8, 1, 4, *((128, 128) if transition == "dense" else ())), (8, 1, 4, 128, 128)]
+    where = NamedSharding(line, split)
+    args = [jax.ShapeDtypeStruct(s, jnp.float32, sharding=where) for s in shapes]
+    f = jax.shard_map(body, mesh=line, in_specs=split, out_specs=split)
+    with unkept():
+        found = census(parse(jax.jit(f).lower(*args).compile().as_text()), {"seq": 8})
+    expected = traffic(how, 8, state)
+    assert {c.kind for c in found} == {"all-scan"}
+    assert sum(c.total for c in found) == expected.total
+    assert sum(c.count for c in found) == expected.steps
+    assert {c.blocks for c in found} == {of_state(state, 8, CHIPS["TPU v5"], None)[0]}
 
 
 def test_rows_add_up():

@@ -6,6 +6,7 @@ import jax
 import pytest
 
 from jaxlin.config.errors import ConfigError
+from jaxlin.config.exchange import Exchange
 from jaxlin.config.mixers.gated_deltanet import GatedDeltaNet
 from jaxlin.config.mixers.softmax import Softmax
 from jaxlin.config.model import LM
@@ -27,6 +28,13 @@ CFG = RunConfig(
 
 def on(**mesh):
     return {"data": 1, "fsdp": 1, "seq": 1, "tensor": 1} | mesh
+
+
+def test_remote_dma_is_for_tpus_and_for_split_sequences():
+    scan = Exchange(method="all_scan")
+    with pytest.raises(ConfigError, match="method: all_scan .* found devices of platform 'cpu'"):
+        make(Mesh(seq=2, exchange=scan))
+    assert make(Mesh(exchange=scan)).shape["seq"] == 1
 
 
 @pytest.mark.parametrize(

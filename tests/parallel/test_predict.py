@@ -34,6 +34,11 @@ def test_a_permutation_crosses_links_one_after_the_other():
     assert seconds(one, V5E, PLACES) == pytest.approx(4 * (HOP + 1e-3))
 
 
+def test_blocks_of_a_scan_follow_one_another():
+    one = collective("all-scan", "seq", ranks=4, received=5_000_000, blocks=10)
+    assert seconds(one, V5E, PLACES) == pytest.approx(12 * (HOP + 1e-5))
+
+
 def test_an_axis_of_one_device_costs_nothing():
     assert seconds(collective(axis="tensor", ranks=1), V5E, PLACES) == 0
 
