@@ -153,7 +153,7 @@ def test_an_unstarted_point_beside_a_done_one(alone, tmp_path):
     sweep = Sweep(tmp_path, "sweep", "--no-together", "--only", "seed1")
     assert sweep.end() == 0, sweep.said()
     assert list(states(sweep.folder).values()) == ["done"]
-    assert Sweep(tmp_path, "sweep", "--no-together", "steps=30").end() == 0
+    assert Sweep(tmp_path, "sweep", "--no-together").end() == 0
     assert_alike(sweep.folder, alone)
     lines = [r for run in (sweep.folder / RUNS).iterdir() for r in records.read_metrics(run)]
     assert len([r for r in lines if r["kind"] == "eval"]) == 2 * STEPS / EVERY
