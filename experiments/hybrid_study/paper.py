@@ -27,9 +27,7 @@ def points() -> list[Point]:
     return found
 
 
-def _one(
-    mixer: str, ratio: str, layout: str, scale: str, preset: str, pattern: str
-) -> list[Point]:
+def _one(mixer: str, ratio: str, layout: str, scale: str, preset: str, pattern: str) -> list[Point]:
     fixed = {
         "mixer": {mixer: ()},
         "ratio": {ratio: f"model.pattern={pattern}"},

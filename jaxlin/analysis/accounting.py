@@ -32,6 +32,7 @@ from jaxlin.parallel.paths import flatten
 from jaxlin.parallel.products import products
 
 PARTS = {"embed": "embedding", "unembed": "embedding", "mixer": "mixers", "ffn": "ffn"}
+Number = int | float
 STUDY = {"retnet": 5, "gla": 7, "hgrn2": 7, "deltanet": 8, "gated_deltanet": 8}  # times d^2 / H
 
 
@@ -102,13 +103,13 @@ def cache_bytes(mixer: Any, model: LM, length: int) -> dict[str, int]:
     return found
 
 
-def flops(model: LM, context: int) -> dict[str, dict[str, float]]:
+def flops(model: LM, context: int) -> dict[str, dict[str, Number]]:
     """Part (a kind of mixer, ffn, head) -> {"layers", "forward", "backward"}, a token's FLOPs of
     all its layers."""
     if model.vocab is None:
         raise ConfigError("model.vocab: not set; give a number or take the tokenizer's size")
     x = jax.ShapeDtypeStruct((1, context, model.width), jnp.dtype(model.dtype))
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, dict[str, Number]] = {}
     for mixer, count in Counter(resolve(model)).items():
         part = found.setdefault(mixer.kind, {"layers": 0, "forward": 0, "backward": 0})
         _add(part, count, _mixer_flops(mixer, model, x))
@@ -121,13 +122,13 @@ def flops(model: LM, context: int) -> dict[str, dict[str, float]]:
     return found
 
 
-def _add(part: dict[str, float], layers: int, counted: tuple[float, float]) -> None:
+def _add(part: dict[str, Number], layers: int, counted: tuple[Number, Number]) -> None:
     part["layers"] += layers
     for way, value in zip(("forward", "backward"), counted, strict=True):
         part[way] += layers * value
 
 
-def _mixer_flops(mixer: Any, model: LM, x: Any) -> tuple[float, float]:
+def _mixer_flops(mixer: Any, model: LM, x: Any) -> tuple[Number, Number]:
     module = build_mixer(mixer, model.width, dtype=x.dtype)
     row = _row(mixer, model)
     given = {} if row is None else {"depth": row}
@@ -146,7 +147,7 @@ def _row(mixer: Any, model: LM) -> Any:
 
 def _counted(
     module: nn.Module, x: Any, pick: Callable[[Any], Any] = lambda y: y, **given: Any
-) -> tuple[float, float]:
+) -> tuple[Number, Number]:
     """(forward, backward) FLOPs a token."""
     shapes = nn.meta.unbox(
         jax.eval_shape(lambda: module.init(jax.random.key(0), _like(x), **given))
@@ -172,13 +173,13 @@ def _total(jaxpr: Any) -> int:
     return found.plain + found.kernels
 
 
-def study_flops(model: LM, context: int) -> float | None:
+def study_flops(model: LM, context: int) -> Number | None:
     """The study's FLOPs a token of all mixers, forward (see STUDY)."""
     found = [study_mixer_flops(mixer, model.width, context) for mixer in resolve(model)]
     return None if None in found else sum(f for f in found if f is not None)
 
 
-def study_mixer_flops(mixer: Any, width: int, context: int) -> float | None:
+def study_mixer_flops(mixer: Any, width: int, context: int) -> Number | None:
     """Of one layer. softmax 2 T d; hgrn 5 d; retnet 5 d^2/H; gla, hgrn2 7 d^2/H; deltanet,
     gated_deltanet 8 d^2/H. None for other kinds, and for attention within a window."""
     if mixer.kind == "softmax":

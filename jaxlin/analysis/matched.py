@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple
 
-from jaxlin.analysis.accounting import flops, parameters, sequence_bytes
+from jaxlin.analysis.accounting import Number, flops, parameters, sequence_bytes
 from jaxlin.config import crossfield
 from jaxlin.config.errors import ConfigError, nearest
 from jaxlin.config.run import RunConfig
@@ -21,11 +21,11 @@ KNOBS = {
 }
 
 
-def _flops(cfg: RunConfig, context: int) -> float:
+def _flops(cfg: RunConfig, context: int) -> Number:
     return sum(part["forward"] for part in flops(cfg.model, context).values())
 
 
-MEASURES: dict[str, Callable[[RunConfig, int], float]] = {
+MEASURES: dict[str, Callable[[RunConfig, int], Number]] = {
     "parameters": lambda cfg, context: parameters(cfg.model)["total"],
     "flops": _flops,  # a token, forward
     "state": lambda cfg, context: sum(sequence_bytes(cfg.model, context).values()),
@@ -38,16 +38,16 @@ class Match(NamedTuple):
     cfg: RunConfig
     knob: str
     value: int
-    measure: float
-    target: float
+    measure: Number
+    target: Number
 
     @property
-    def residual(self) -> float:
+    def residual(self) -> Number:
         """(measure - target) / target."""
         return (self.measure - self.target) / self.target
 
 
-def measured(cfg: RunConfig, measure: str, context: int) -> float:
+def measured(cfg: RunConfig, measure: str, context: int) -> Number:
     """parameters | flops (forward, a token at this context) | state (bytes of a sequence's cache).
 
     Raises ConfigError for another name.
@@ -58,7 +58,7 @@ def measured(cfg: RunConfig, measure: str, context: int) -> float:
 
 
 def match(
-    cfg: RunConfig, measure: str, target: float, knob: str, context: int, tolerance: float = 0.01
+    cfg: RunConfig, measure: str, target: Number, knob: str, context: int, tolerance: Number = 0.01
 ) -> Match:
     """The value of the knob with which `cfg` comes nearest to the target.
 
@@ -76,7 +76,7 @@ def match(
         )
 
     @cache
-    def at(i: int) -> float:
+    def at(i: int) -> Number:
         return measured(made[i][1], measure, context)
 
     best = _nearest(at, len(made), target)
@@ -97,8 +97,8 @@ def family(
     measure: str,
     knob: str,
     context: int,
-    target: float | None = None,
-    tolerance: float = 0.01,
+    target: Number | None = None,
+    tolerance: Number = 0.01,
 ) -> list[Match]:
     """A match for each; without a target the first model sets it, and stays as it is."""
     found: list[Match] = []
@@ -127,7 +127,7 @@ def _with(node: Any, parts: list[str], value: int) -> Any:
     return None if new is None else replace(node, **{name: new})
 
 
-def _nearest(at: Callable[[int], float], count: int, target: float) -> int:
+def _nearest(at: Callable[[int], Number], count: int, target: Number) -> int:
     """The index whose value is nearest, by bisection of a monotone sequence."""
     low, high = 0, count - 1
     rising = at(high) >= at(low)

@@ -72,9 +72,20 @@ def render(columns: list[tuple[str, dict[str, Any]]]) -> str:
         for name, value in _lines(costs):
             rows.setdefault(name, ["-"] * len(columns))[i] = value
     head = [["", *(name for name, _ in columns)]] if any(name for name, _ in columns) else []
-    cells = [*head, *([name, *values] for name, values in rows.items())]
+    groups = list(dict.fromkeys(map(_group, rows)))
+    ordered = sorted(rows, key=lambda name: groups.index(_group(name)))
+    cells = [*head, *([name, *rows[name]] for name in ordered)]
     text = table.align(cells, right=range(1, len(columns) + 1))
-    return "\n".join([text, *(f"layers {name}: {costs['layout']}" for name, costs in columns)])
+    return "\n".join(
+        [
+            text,
+            *(f"layers {name}: ".replace(" :", ":") + costs["layout"] for name, costs in columns),
+        ]
+    )
+
+
+def _group(name: str) -> str:
+    return name.partition(":")[0]
 
 
 def _lines(costs: dict[str, Any]) -> list[tuple[str, str]]:
