@@ -76,12 +76,8 @@ def render(columns: list[tuple[str, dict[str, Any]]]) -> str:
     ordered = sorted(rows, key=lambda name: groups.index(_group(name)))
     cells = [*head, *([name, *rows[name]] for name in ordered)]
     text = table.align(cells, right=range(1, len(columns) + 1))
-    return "\n".join(
-        [
-            text,
-            *(f"layers {name}: ".replace(" :", ":") + costs["layout"] for name, costs in columns),
-        ]
-    )
+    layers = [f"layers {name}".rstrip() + f": {costs['layout']}" for name, costs in columns]
+    return "\n".join([text, *layers])
 
 
 def _group(name: str) -> str:

@@ -119,7 +119,7 @@ def test_matched_to_the_first():
             10,
             ["cannot be given", "model.ffn.hidden=16", "another knob"],
         ),
-        ("parameters", "depth", 10, ["'depth' is no knob", "ffn.hidden"]),
+        ("parameters", "depth", 10, ["'depth' is no knob", "did you mean 'width'"]),
         ("flop", "layers", 10, ["'flop' is no measure", "did you mean 'flops'"]),
     ],
 )
