@@ -17,8 +17,10 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Config to stdout, so that it can go to a file; the difference to stderr."""
+    """Config to stdout, so that it can go to a file; layers and the difference to stderr."""
     from jaxlin.config.load import difference, json_schema, override, to_json
+    from jaxlin.config.pattern import resolve
+    from jaxlin.config.placement import layout
 
     if args.schema:
         print(json.dumps(json_schema(), indent=2))
@@ -26,6 +28,7 @@ def run(args: argparse.Namespace) -> int:
     start, overrides = common.base(args)
     cfg = override(start, overrides)
     print(to_json(cfg), end="")
+    print(f"layers: {layout(resolve(cfg.model))}", file=sys.stderr)
     origin = args.config or f"preset {start.name}"
     _print_difference(origin, difference(start, cfg))
     return 0

@@ -6,13 +6,13 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from jaxlin.cli import common
+from jaxlin.cli import _family, common
 
 if TYPE_CHECKING:
     from jaxlin.config.run import RunConfig
 
-HELP = "print the parameter table, exact totals and state sizes; makes no array"
-EXAMPLE = "jaxlin params gla_340m --mesh data=2,fsdp=4 --context 8192"
+HELP = "print parameters, FLOPs and state sizes, of several presets beside each other; no array"
+EXAMPLE = "jaxlin params --match parameters --knob ffn.hidden gla_340m hgrn_340m retnet_340m"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +22,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--context", metavar="N", type=int, help="length whose cache is sized (the config's)"
     )
+    _family.add(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -30,11 +31,13 @@ def run(args: argparse.Namespace) -> int:
     from jaxlin.config.errors import ConfigError
     from jaxlin.config.override import override
 
+    if args.context is not None and args.context < 1:
+        raise ConfigError(f"--context: a length is at least 1, found {args.context}")
+    if _family.asked(args):
+        return _family.run(args)
     cfg = common.resolve(args)
     if args.mesh:
         cfg = override(cfg, [f"mesh.{word}" for word in args.mesh.split(",")])
-    if args.context is not None and args.context < 1:
-        raise ConfigError(f"--context: a length is at least 1, found {args.context}")
     report = describe(cfg, args.context or cfg.context)
     if args.json:
         import json
@@ -49,6 +52,7 @@ def describe(cfg: RunConfig, context: int) -> dict[str, Any]:
     """Rows, totals and bytes."""
     import jax
 
+    from jaxlin.analysis.accounting import accounting
     from jaxlin.models.lm import init_cache
     from jaxlin.parallel import table
     from jaxlin.parallel.mesh import check
@@ -68,6 +72,7 @@ def describe(cfg: RunConfig, context: int) -> dict[str, Any]:
         "training_state_bytes_per_device": table.bytes_per_device(leaves, specs, mesh),
         "context": context,
         "state_bytes_per_sequence": table.nbytes(jax.tree.leaves(cache)),
+        "accounting": accounting(cfg, context),
     }
 
 
@@ -86,6 +91,8 @@ def render(report: dict[str, Any]) -> str:
             f"trained         {report['trained']:,}",
             f"training state  {held:,} bytes a device on {mesh or 'one device'}",
             f"cache           {state:,} bytes a sequence at context {report['context']:,}",
+            "",
+            _family.render([("", report["accounting"])]),
         ]
     )
 

@@ -34,7 +34,8 @@ class LM:
     width: PositiveInt = 256
     layers: Depth = 4
     # Names: 'mixer' and 'attention' (the two fields below), any registered kind, kind(field=value).
-    # '3*mixer + attention' | ratio '3:1 block' | 'pure' | 'full' | a tuple with a name a layer.
+    # '3*mixer + attention' | ratio '3:1 block' | 'pure' | 'full' | a tuple with a name a layer |
+    # 'mixer with attention at 3 7' | '3:1 block of gla + hgrn with softmax(window=64) + softmax'.
     pattern: str | tuple[str, ...] = "3*mixer + attention"
     mixer: AnyMixer = field(default_factory=GatedDeltaNet)
     attention: AnyMixer = field(default_factory=Softmax)

@@ -1,13 +1,20 @@
 """Layer patterns: which mixer stands in which layer, and how the depth folds into scans.
 
-    pattern := sum | RATIO LAYOUT | 'pure' | 'full'
+    pattern := sum | RATIO LAYOUT ['of' sum] ['with' sum] | 'pure' | 'full'
+             | (sum | 'pure' | 'full') ('with' sum 'at' LAYERS)+
     sum     := term ('+' term)*            repeated until it fills the layers
     term    := [INT '*'] ( '(' sum ')' | NAME [ '(' field=value, ... ')' ] )
     RATIO   := INT ':1'  linear layers for each attention layer
     LAYOUT  := 'block' | 'period' | 'first' | 'middle' | 'last'
+    LAYERS  := indices from 0 with blanks between them, and ranges: '3 7 9-11'
 
 NAME is 'mixer' or 'attention' (the fields of the model), a registered kind (the field of that kind,
 else the kind's defaults), or a kind with fields set in brackets. A tuple names every layer.
+
+    '3:1 block of gla + hgrn with softmax(window=512) + softmax(rope_base=none)'
+
+In a ratio the linear layers take the mixers after `of` in turn, the attention layers those after
+`with`. In `mixer with attention at 3 7` the layers that are listed stand in place of the sum's.
 """
 
 from __future__ import annotations
@@ -16,9 +23,12 @@ import re
 from typing import Any, NamedTuple
 
 from jaxlin.config.errors import ConfigError, nearest
+from jaxlin.config.placement import assign, indices, mixed, placed
 from jaxlin.config.registry import mixers
 
-LAYOUTS = ("block", "period", "first", "middle", "last")
+RATIO = r"(?P<r>\d{1,5}):1\s+(?P<layout>\w+)(?:\s+of\s+(?P<of>.+?))?(?:\s+with\s+(?P<with>.+))?"
+# Words between sums, not inside of brackets.
+WITH, AT = (rf"\s+{word}\s+(?![^()]*\))" for word in ("with", "at"))
 # Depth of the search for a repeating unit; deeper units would be slow to compile anyway.
 LONGEST_UNIT = 64
 MOST_LAYERS = 10_000
@@ -41,45 +51,48 @@ def resolve(model: Any) -> tuple[Any, ...]:
                 f"{f'set model.layers={len(names)} or ' if names else ''}name every layer"
             )
         return tuple(mixer for name in names for mixer in _parse(name, model))
-    ratio = re.fullmatch(r"\s*(\d+):1\s+(\w+)\s*", model.pattern)
-    if model.pattern.strip() in ("pure", "full") or ratio:
-        attention = (
-            full_layers(int(ratio[1]), ratio[2], model.layers)
-            if ratio
-            else range(model.layers if model.pattern.strip() == "full" else 0)
+    text = model.pattern.strip()
+    if ratio := re.fullmatch(RATIO, text):
+        linear, softmax = (
+            _parse(ratio[name] or field, model)
+            for name, field in (("of", "mixer"), ("with", "attention"))
         )
-        return tuple(
-            model.attention if i in attention else model.mixer for i in range(model.layers)
+        attention = placed(int(ratio["r"]), ratio["layout"], model.layers)
+        return mixed(attention, model.layers, linear, softmax)
+    base, *given = re.split(WITH, text)
+    return assign(_filled(base, model), [_given(part, text, model) for part in given])
+
+
+def kinds(model: Any) -> list[str]:
+    """The kind of every layer, from the first."""
+    return [mixer.kind for mixer in resolve(model)]
+
+
+def _given(part: str, text: str, model: Any) -> tuple[str, list[Any], tuple[int, ...]]:
+    """(name, mixers, indices) of `sum at LAYERS`."""
+    name, *where = re.split(AT, part)
+    if len(where) != 1:
+        raise ConfigError(
+            f"model.pattern: {text!r}: {name!r} needs its layers, once; write for example "
+            "'mixer with attention at 3 7 11' or '3:1 block with attention'"
         )
-    unit = _parse(model.pattern, model)
+    return name, _parse(name, model), indices(where[0])
+
+
+def _filled(text: str, model: Any) -> tuple[Any, ...]:
+    """A sum, repeated until it fills the layers; 'pure' and 'full'."""
+    if text in ("pure", "full"):
+        return (model.mixer if text == "pure" else model.attention,) * model.layers
+    unit = _parse(text, model)
     if model.layers % len(unit):
         below = model.layers - model.layers % len(unit)
         fits = " or ".join(str(n) for n in (below, below + len(unit)) if n)
         raise ConfigError(
-            f"model.pattern: {model.pattern!r} has {len(unit)} layers and does not fill "
+            f"model.pattern: {text!r} has {len(unit)} layers and does not fill "
             f"model.layers={model.layers}; use layers={fits}, a ratio such as '3:1 block', "
             "or a list with a name for every layer"
         )
     return tuple(unit) * (model.layers // len(unit))
-
-
-def full_layers(ratio: int, layout: str, layers: int) -> tuple[int, ...]:
-    """Indices of the attention layers: `ratio` linear layers for each one.
-
-    block: (i+1) mod (r+1) = 0; period: (i+1) mod r = 0; first, middle, last: as many as `block`
-    would place (at least one), together at that end of the stack.
-    """
-    if layout not in LAYOUTS:
-        raise ConfigError(f"model.pattern: {layout!r} is no layout{nearest(layout, LAYOUTS)}")
-    if ratio < 1:
-        raise ConfigError("model.pattern: a ratio starts at 1:1; use 'full' for attention only")
-    if layout == "period":
-        return tuple(i for i in range(layers) if (i + 1) % ratio == 0)
-    if layout == "block":
-        return tuple(i for i in range(layers) if (i + 1) % (ratio + 1) == 0)
-    count = max(1, layers // (ratio + 1))
-    start = {"first": 0, "middle": (layers - count) // 2, "last": layers - count}[layout]
-    return tuple(range(start, start + count))
 
 
 def segments(layers: tuple[Any, ...]) -> tuple[Segment, ...]:
@@ -158,5 +171,6 @@ def _mixer(name: str, model: Any) -> Any:
 def _error(text: str, found: str) -> ConfigError:
     return ConfigError(
         f"model.pattern: {text!r} is not understood at {found!r}; write for example "
-        "'3*gated_deltanet + softmax', '3:1 block', 'pure', 'full' or a list with a name a layer"
+        "'3*gated_deltanet + softmax', '3:1 block', 'pure', 'full', 'mixer with attention at 3 7', "
+        "or a list with a name a layer"
     )

@@ -16,6 +16,8 @@ import jax
 
 from jaxlin.config.errors import PreemptedError
 from jaxlin.config.load import to_json
+from jaxlin.config.pattern import resolve
+from jaxlin.config.placement import layout
 from jaxlin.config.run import RunConfig
 from jaxlin.data.batch import Batch
 from jaxlin.data.prefetch import Prefetch
@@ -211,7 +213,9 @@ def _describe(run: Path, asked: RunConfig, job: Job, start: int) -> None:
     records.create(run, asked)
     records.write_parameters(run, job.plan.rows)
     records.write_json(run / records.DATA, job.data)
-    records.add_start(run, {"step": start, **environment.describe(job.mesh)})
+    layers = layout(resolve(asked.model))
+    where = environment.describe(job.mesh)
+    records.add_start(run, {"step": start, "layers": layers, **where})
 
 
 def _records(run: Path, cfg: RunConfig) -> records.Records:

@@ -67,6 +67,29 @@ def test_bad_input_is_refused(words, said, capsys):
     assert said in capsys.readouterr().err
 
 
+def test_several_models_that_match(capsys):
+    words = ["params", "tiny", "--also", "model.pattern=full", "--match", "parameters"]
+    found = report(capsys, *words, "--tolerance", "0.05", "--context", "32")
+    first, second = found["models"]
+    solved = found["match"][1]
+    assert solved["target"] == first["parameters"]["total"]
+    assert solved["measure"] == second["parameters"]["total"]
+    assert abs(solved["measure"] / solved["target"] - 1) <= 0.05
+    assert main([*words, "--tolerance", "1e-9"]) == 2
+    said = capsys.readouterr().err
+    assert "cannot be given parameters" in said and "--tolerance" in said
+
+
+def test_the_table_has_flops_and_bytes(capsys):
+    assert main([*TINY, "--context", "32"]) == 0
+    out = capsys.readouterr().out
+    d, hidden, vocab = 32, 64, 384
+    forward = 4 * (8 * d * d + 4 * 32 * d + 6 * d * hidden) + 2 * d * vocab
+    (row,) = [line for line in out.splitlines() if line.startswith("FLOPs a token, forward")]
+    assert row.split()[-1] == f"{forward:,}"
+    assert out.rstrip().endswith("layers: 0-3 softmax")
+
+
 def test_a_model_far_too_big_for_this_machine():
     """With 8 GiB of address space: any array of this model would end the process."""
     d, hidden, layers, vocab = 16384, 53248, 64, 256000
