@@ -66,7 +66,7 @@ def parameters(model: LM) -> dict[str, int]:
     norms (of blocks and the last; those inside of a mixer are the mixer's), total."""
     tokens = jax.ShapeDtypeStruct((1, 8), jnp.int32)
     shapes = jax.eval_shape(build(model).init, jax.random.key(0), tokens)["params"]
-    found = dict.fromkeys(("embedding", "mixers", "ffn", "norms"), 0)
+    found: dict[str, int] = dict.fromkeys(("embedding", "mixers", "ffn", "norms"), 0)
     for path, leaf in flatten(nn.meta.unbox(shapes)).items():
         found[_part(path)] += math.prod(leaf.shape)
     return {**found, "total": sum(found.values())}

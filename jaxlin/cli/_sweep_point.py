@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxlin.cli import _processes, _switches
@@ -45,26 +46,29 @@ def run(args: argparse.Namespace, sweep: Sweep) -> int:
             _together(args, sweep, points, queue)
         return 0
     (one,) = points
-    around = partial(_written_down, queue, one.id)
-    _switches.go(args, one.cfg, sweep.folder / RUNS / one.id, around)
+    folder = sweep.folder / RUNS / one.id
+    around = partial(_written_down, queue, one, folder)
+    _switches.go(args, one.cfg, folder, around)
     return 0
 
 
 @contextmanager
-def _written_down(queue: Queue, id: str) -> Iterator[None]:
+def _written_down(queue: Queue, one: Resolved, folder: Path) -> Iterator[None]:
     """What is inside trains a point; the first of its processes tells the queue."""
     from jaxlin.parallel import processes
+    from jaxlin.study.sweep import costs
 
     if not processes.is_first():
         yield
         return
-    queue.begin([id])
+    queue.begin([one.id])
     try:
         yield
+        costs.write(one.cfg, [folder])
     except BaseException as error:
-        _write_end(queue, id, error)
+        _write_end(queue, one.id, error)
         raise
-    queue.add([id], "done")
+    queue.add([one.id], "done")
 
 
 def _find(sweep: Sweep, name: str) -> Resolved:
@@ -78,14 +82,17 @@ def _find(sweep: Sweep, name: str) -> Resolved:
 
 
 def _together(args: argparse.Namespace, sweep: Sweep, points: list[Resolved], queue: Queue) -> None:
+    from jaxlin.study.sweep import costs
     from jaxlin.study.sweep.queue import RUNS
     from jaxlin.train.many import train_many
 
     left = [one.id for one in points]
+    folders = [sweep.folder / RUNS / id for id in left]
 
     def ended(index: int, error: JaxlinError | None) -> None:
         left.remove(points[index].id)
         if error is None:
+            costs.write(points[index].cfg, [f for f in folders if f.is_dir()])
             queue.add([points[index].id], "done")
         else:
             _write_end(queue, points[index].id, error)
@@ -94,7 +101,7 @@ def _together(args: argparse.Namespace, sweep: Sweep, points: list[Resolved], qu
     try:
         train_many(
             [one.cfg for one in points],
-            [sweep.folder / RUNS / one.id for one in points],
+            folders,
             ended,
             takeover=args.takeover,
         )

@@ -15,6 +15,7 @@ from jaxlin.config.points import Resolved
 from jaxlin.study import runs
 from jaxlin.study.runs import Record, Run
 from jaxlin.study.series import points, thin
+from jaxlin.study.sweep import costs
 from jaxlin.study.sweep.folder import Sweep
 from jaxlin.study.sweep.queue import RUNS, Event, Queue
 from jaxlin.train import records
@@ -89,7 +90,7 @@ def line(folder: Path, one: Resolved, event: Event) -> Line:
         "versions": start.get("versions"),
         "git": start.get("git"),
         "layers": [mixer.kind for mixer in resolve(one.cfg.model)],
-        "accounting": _accounting(one),
+        "accounting": costs.read(folder / RUNS / one.id),
         "final": dict(final(run)) if run else {},
         "curves": dict(curves(run)) if run else {},
         "grids": dict(grids(run)) if run else {},
@@ -155,11 +156,6 @@ def _run(folder: Path) -> Run | None:
         return next(iter(runs.read([folder])))
     except JaxlinError:
         return None
-
-
-def _accounting(one: Resolved) -> Any:
-    """FLOPs, state and memory of the model, where jaxlin.analysis.accounting is there."""
-    return None
 
 
 def groups(points: Iterable[Resolved]) -> dict[str, list[Resolved]]:

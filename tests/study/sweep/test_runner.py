@@ -74,7 +74,7 @@ def test_points_of_a_group_share_a_process(tmp_path):
 
 
 def test_told_to_stop_children_save_and_the_same_command_goes_on(tmp_path):
-    ids = [f"p{i}" for i in range(4)]
+    ids = [f"p{i}" for i in range(16)]  # far more than are done by then
     timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM))
     timer.start()
     assert stub.sweep(tmp_path, ids, 2).run() is True
