@@ -27,6 +27,7 @@ from kernels_pallas.tpu.grid import (
     spec,
     specs,
     state_spec,
+    turns,
     whole,
 )
 from kernels_pallas.tpu.products import Products
@@ -41,7 +42,7 @@ def run_backward(
 ) -> tuple[Tokens, Array]:
     """Cotangents of the tokens and of the initial state."""
     b, h, _, _ = tokens.q.shape
-    sums, last = sums_of(tokens, cut.rows, gradient=True), cut.chunks - 1
+    sums, last = sums_of(tokens, cut.rows), cut.chunks - 1
 
     def first_of(g: Any) -> Any:
         return (cut.groups - 1 - g) * cut.chunks
@@ -67,36 +68,30 @@ def run_backward(
 
         @pl.when(back == 0)
         def _forward() -> None:
-            chunk = read_to_advance(prod, tokens, sums)
-            if chunk.beta is not None:
+            chunk = None
+            if tokens.beta is not None:
+                chunk = read(prod, tokens, sums)
                 inverses[0][j] = rule.inverse(prod, chunk).astype(inverses[0].dtype)
 
             @pl.when(j < last)
             def _advance() -> None:
-                entering, new = states[j], chunk.v
-                if chunk.beta is not None:
-                    new = rule.new_values(prod, chunk, entering, inverses[0][j])
-                states[j + 1] = rule.advance(prod, chunk, entering, new)
-
-        def begin(heads: slice) -> tuple[slice, rule.Chunk, Array, rule.Forward]:
-            chunk, entering = read(prod, tokens, sums, heads), states[last - j, heads]
-            known = None if chunk.beta is None else inverses[0][last - j, heads]
-            return heads, chunk, entering, rule.forward(prod, chunk, entering, known)
-
-        def finish(heads: slice, chunk: rule.Chunk, entering: Array, found: rule.Forward) -> None:
-            d = cut.scale * d_out[0, heads].astype(jnp.float32)
-            gradients, before = rule.backward(prod, chunk, entering, found, d, d_state[0, heads])
-            d_state[0, heads] = before
-            write(grads, gradients, heads)
+                known = chunk or read_to_advance(prod, tokens, sums)
+                entering, new = states[j], known.v
+                if known.beta is not None:
+                    new = rule.new_values(prod, known, entering, inverses[0][j])
+                states[j + 1] = rule.advance(prod, known, entering, new)
 
         @pl.when(back == 1)
         def _back() -> None:
-            first, *others = turns(cut, tokens)
-            begun = begin(first)
-            for heads in others:
-                begun, ready = begin(heads), begun
-                finish(*ready)
-            finish(*begun)
+            for heads in turns(cut, tokens):
+                chunk, entering = read(prod, tokens, sums, heads), states[last - j, heads]
+                known = None if chunk.beta is None else inverses[0][last - j, heads]
+                d = cut.scale * d_out[0, heads].astype(jnp.float32)
+                gradients, d_entering = rule.backward(
+                    prod, chunk, entering, known, d, d_state[0, heads]
+                )
+                d_state[0, heads] = d_entering
+                write(grads, gradients, heads)
 
     scratch = [pltpu.VMEM((cut.chunks, cut.heads, *d_final.shape[2:]), jnp.float32)]
     if tokens.beta is not None:
@@ -108,7 +103,7 @@ def run_backward(
         grid=(b, h // cut.heads, cut.groups, 2, cut.chunks),
         in_specs=[
             specs(cut, tokens, both_ways)._replace(q=late.q),
-            whole(sums),
+            jax.tree.map(whole, sums),
             group_spec(cut, before.shape, lambda b, h, g, back, j: cut.groups - 1 - g),
             spec(cut, d_out, on_the_way_back),
             state_spec(cut, d_final),
@@ -120,14 +115,3 @@ def run_backward(
         interpret=cut.interpret,
         name=name("backward", tokens),
     )(tokens, sums, before, d_out, d_final)
-
-
-def turns(cut: Cut, tokens: Tokens) -> list[slice]:
-    """Which heads of a step go back together, one turn after the other.
-
-    All, so that products of one fill the waits of another. A decay a key has many values a head,
-    of which registers hold those of one: its heads take turns, each beginning before the last ends.
-    """
-    if tokens.beta is None and tokens.log_decay is not None and len(tokens.log_decay.shape) == 4:
-        return [slice(head, head + 1) for head in range(cut.heads)]
-    return [slice(0, cut.heads)]

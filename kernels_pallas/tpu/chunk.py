@@ -90,26 +90,31 @@ def new_values(prod: Products, chunk: Chunk, state: Array, solve: Array) -> Arra
 
 
 def backward(
-    prod: Products, chunk: Chunk, state: Array, found: Forward, d_out: Array, d_state: Array
+    prod: Products, chunk: Chunk, state: Array, known: Array | None, d_out: Array, d_state: Array
 ) -> tuple[Gradients, Array]:
-    """Cotangents of the inputs and of the entering state; d_out [h, c, v] holds the scale."""
+    """Cotangents of the inputs and of the entering state; d_out [h, c, v] holds the scale. `known`:
+    the inverse of the delta rule."""
     q, k, v, beta, weights = chunk
-    d_scores = _lower(prod.nt(d_out, found.new))
-    d_new = prod.tn(found.scores, d_out) + prod.nt(weights.to_end(k), d_state)
-    d_q = weights.since(prod.nn(d_out, state))
-    d_k = weights.to_end(prod.nn(found.new, d_state))
-    d_keep = jnp.sum(weights.keep(d_state) * state, axis=1, keepdims=True)
+    d_q = prod.nn(d_out, state)
+    d_keep = weights.keep(d_state) * state
     before = weights.keep(d_state) + prod.tn(d_out, weights.since(q))
     if beta is None:
-        (d_q,), d_k, d_decay = weights.pull([d_scores], found.kept, [d_q], d_k, d_keep)
-        return Gradients(d_q, d_k, d_new, None, d_decay), before
+        d_scores = _lower(prod.nt(d_out, v))
+        d_k = prod.nn(v, d_state)
+        scores, d_q, d_k, d_decay = weights.through(q, k, d_scores, d_q, d_k, d_keep)
+        d_v = prod.tn(scores, d_out) + prod.nt(weights.to_end(k), d_state)
+        return Gradients(d_q, d_k, d_v, None, d_decay), before
+    found = forward(prod, chunk, state, known)
+    d_scores = _lower(prod.nt(d_out, found.new))
+    d_k = prod.nn(found.new, d_state)
+    d_new = prod.tn(found.scores, d_out) + prod.nt(weights.to_end(k), d_state)
     d_right = prod.tn(found.inverse, d_new)
     d_lower = _strict(-prod.nt(d_right, found.new))
     d_beta = jnp.sum(d_right * found.wrong, axis=2, keepdims=True)
     d_beta = d_beta + jnp.sum(d_lower * found.links, axis=2, keepdims=True)
     d_v = beta * d_right
     before = before - prod.tn(d_v, found.read_k)
-    d_read_k = weights.since(-prod.nn(d_v, state))
+    d_read_k = -prod.nn(d_v, state)
     (d_read_k, d_q), d_k, d_decay = weights.pull(
         [beta * d_lower, d_scores], found.kept, [d_read_k, d_q], d_k, d_keep
     )

@@ -11,19 +11,19 @@ from kernels_pallas.tpu.chunk import Chunk, Gradients
 from kernels_pallas.tpu.decay import HeadDecay, NoDecay, Weights
 from kernels_pallas.tpu.grid import Tokens
 from kernels_pallas.tpu.key_decay import KeyDecay, KeyEnds
-from kernels_pallas.tpu.patterns import AFTER, UPTO, patterns, patterns_within
+from kernels_pallas.tpu.patterns import AFTER, UPTO, KeyPatterns, key_patterns, patterns
 from kernels_pallas.tpu.products import Products
 from kernels_pallas.tpu.rows import column, row
 
 ALL = slice(None)
 
 
-def sums_of(tokens: Tokens, rows: int, gradient: bool = False) -> Array | None:
+def sums_of(tokens: Tokens, rows: int) -> Array | KeyPatterns | None:
     """The patterns that the kernels of these tokens read."""
     g = tokens.log_decay
-    if g is not None and g.ndim == 5:
-        return patterns(rows)
-    return patterns_within(rows) if g is not None and gradient else None
+    if g is None:
+        return None
+    return patterns(rows) if g.ndim == 5 else key_patterns(rows)
 
 
 def read(prod: Products, tokens: Any, sums: Any, heads: slice = ALL) -> Chunk:
@@ -38,7 +38,7 @@ def read_to_advance(prod: Products, tokens: Any, sums: Any) -> Chunk:
     chunk = read(prod, tokens, sums)
     if chunk.beta is not None or not isinstance(chunk.weights, KeyDecay):
         return chunk
-    return chunk._replace(weights=KeyEnds(prod, tokens.log_decay[0], sums[AFTER]))
+    return chunk._replace(weights=KeyEnds(prod, tokens.log_decay[0], sums.after[...]))
 
 
 def _weights(prod: Products, g: Any, sums: Any, heads: slice) -> Weights:
@@ -46,8 +46,7 @@ def _weights(prod: Products, g: Any, sums: Any, heads: slice) -> Weights:
         return NoDecay(prod)
     if len(g.shape) == 5:
         return HeadDecay(prod, g[0, heads, 0], sums[UPTO], sums[AFTER])
-    within = None if sums is None else [sums[i] for i in range(2, sums.shape[0])]
-    return KeyDecay(prod, g[0, heads], within)
+    return KeyDecay(prod, g[0, heads], sums)
 
 
 def write(refs: Tokens, grads: Gradients, heads: slice) -> None:

@@ -46,14 +46,28 @@ class Weights:
         self,
         cotangents: list[Array],
         kept: Any,
-        d_lefts: list[Array],
-        d_right: Array,
-        d_keep: Float[Array, "h 1 k"],
+        d_since: list[Array],
+        d_to_end: Array,
+        d_keep: Float[Array, "h r k"],
     ) -> tuple[list[Array], Array, Array | None]:
         """From cotangents of the products (zero above the diagonal): those of lefts, right and the
-        log decay. The latter three come with what the state adds: d_lefts through `since`, d_right
-        through `to_end`, d_keep: the state after `keep` times its cotangent."""
+        log decay. The state adds to them by cotangents of `since(left)` and `to_end(right)`, and
+        d_keep: the state after `keep` times its cotangent, as rows to be summed."""
         raise NotImplementedError
+
+    def through(
+        self,
+        left: Array,
+        right: Array,
+        cotangent: Array,
+        d_since: Array,
+        d_to_end: Array,
+        d_keep: Array,
+    ) -> tuple[Array, Array, Array, Array | None]:
+        """`products` of one left and `pull`, where the cotangent is known before the products."""
+        (found,), kept = self.products([left], right)
+        (d_left,), d_right, d_decay = self.pull([cotangent], kept, [d_since], d_to_end, d_keep)
+        return found, d_left, d_right, d_decay
 
 
 class NoDecay(Weights):
@@ -80,15 +94,15 @@ class NoDecay(Weights):
         self,
         cotangents: list[Array],
         kept: Any,
-        d_lefts: list[Array],
-        d_right: Array,
+        d_since: list[Array],
+        d_to_end: Array,
         d_keep: Array,
     ) -> tuple[list[Array], Array, None]:
         lefts, right = kept
         stacked = stack(cotangents)
         more = split_rows(self.prod.nn(stacked, right), len(lefts))
-        d_lefts = [d + x for d, x in zip(d_lefts, more, strict=True)]
-        return d_lefts, d_right + self.prod.tn(stacked, stack(lefts)), None
+        d_lefts = [d + x for d, x in zip(d_since, more, strict=True)]
+        return d_lefts, d_to_end + self.prod.tn(stacked, stack(lefts)), None
 
 
 class HeadDecay(Weights):
@@ -114,11 +128,12 @@ class HeadDecay(Weights):
         self,
         cotangents: list[Array],
         kept: Any,
-        d_lefts: list[Array],
-        d_right: Array,
+        d_since: list[Array],
+        d_to_end: Array,
         d_keep: Array,
     ) -> tuple[list[Array], Array, Array]:
         lefts, right, products = kept
+        d_lefts, d_right = [self.since(d) for d in d_since], self.to_end(d_to_end)
         share = total([d * x for d, x in zip(cotangents, products, strict=True)])
         since = total([_sum(d * x) for d, x in zip(d_lefts, lefts, strict=True)])
         d_decay = self._gradient(share, since, _sum(d_right * right), d_keep)
@@ -132,7 +147,8 @@ class HeadDecay(Weights):
         l, and of the state."""
         before = self.prod.shares_of_columns(share, self.after)
         rows = jnp.where(self.upto[None] > 0, before + since, to_end)
-        return jnp.sum(rows, axis=1, keepdims=True) + _sum(keep)
+        whole = _sum(jnp.sum(keep, axis=1, keepdims=True))
+        return jnp.sum(rows, axis=1, keepdims=True) + whole
 
 
 def _sum(x: Array) -> Array:

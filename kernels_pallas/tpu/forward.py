@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 from jax.experimental import pallas as pl
 from jaxtyping import Array, Float
 
@@ -22,6 +23,7 @@ from kernels_pallas.tpu.grid import (
     spec,
     specs,
     state_spec,
+    turns,
     whole,
 )
 from kernels_pallas.tpu.products import Products
@@ -51,11 +53,12 @@ def run_forward(
             def _keep() -> None:
                 before[0][0, :, 0] = state[0]
 
-        chunk, entering = read(prod, tokens, sums), state[0]
-        found = rule.forward(prod, chunk, entering)
-        found_out = cut.scale * rule.outputs(prod, chunk, entering, found)
-        out[0] = found_out.astype(out.dtype)
-        state[0] = rule.advance(prod, chunk, entering, found.new)
+        for heads in turns(cut, tokens):
+            chunk, entering = read(prod, tokens, sums, heads), state[0, heads]
+            found = rule.forward(prod, chunk, entering)
+            found_out = cut.scale * rule.outputs(prod, chunk, entering, found)
+            out[0, heads] = found_out.astype(out.dtype)
+            state[0, heads] = rule.advance(prod, chunk, entering, found.new)
 
     kept = (*initial.shape[:2], cut.groups, *initial.shape[2:])
     results = [
@@ -66,7 +69,7 @@ def run_forward(
     call = pl.pallas_call(
         kernel,
         grid=(b, h // cut.heads, cut.groups, cut.chunks),
-        in_specs=[specs(cut, tokens, where), whole(sums), state_spec(cut, initial)],
+        in_specs=[specs(cut, tokens, where), jax.tree.map(whole, sums), state_spec(cut, initial)],
         out_specs=[block for block, _ in results],
         out_shape=[shape for _, shape in results],
         compiler_params=params(cut, sequential=2),

@@ -34,6 +34,18 @@ class Tokens(NamedTuple):
     beta: Any  # [b, h, n, 1, c], or None: the additive rule
 
 
+def turns(cut: Cut, tokens: Tokens) -> list[slice]:
+    """Which heads of a step are worked on together, one turn after the other.
+
+    All, so that products of one fill the waits of another. An additive state with a decay a key has
+    many values a head, of which registers hold few: its heads go in pairs.
+    """
+    decay = tokens.log_decay
+    pairs = tokens.beta is None and decay is not None and len(decay.shape) == 4
+    together = 2 if pairs else cut.heads
+    return [slice(s, min(s + together, cut.heads)) for s in range(0, cut.heads, together)]
+
+
 # (grid indices) -> (batch, block of heads, chunk)
 Where = Callable[..., tuple[Any, Any, Any]]
 

@@ -7,124 +7,220 @@ holds both, and one product with the symmetric cotangent gives both their cotang
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from kernels_pallas.tpu.decay import LOG2_E, Weights
-from kernels_pallas.tpu.ladder import climb, gradient, part
+from kernels_pallas.tpu.ladder import (
+    climb,
+    climb_tiles,
+    gradient,
+    over_tiles,
+    part,
+    spread,
+    totals_of_tiles,
+)
+from kernels_pallas.tpu.patterns import DIAGONAL, KeyPatterns
 from kernels_pallas.tpu.products import Products, total
 from kernels_pallas.tpu.rows import (
     SMALL,
+    SUBLANES,
     add_earlier,
     add_later,
-    column,
     earlier_blocks,
-    in_corner,
     interleave,
     later_blocks,
-    meeting,
     mixed,
-    row,
+    stack,
 )
 
 
 class KeyDecay(Weights):
     """One log decay a key and token: g [h, c, k]."""
 
-    def __init__(
-        self, prod: Products, g: Float[Array, "h c k"], within: list[Array] | None = None
-    ) -> None:
-        """within: of `patterns_within`, for `pull`."""
-        self.prod, self.within = prod, within
-        levels, since, to_end = climb(g * LOG2_E)
-        self.levels = [jnp.exp2(x) for x in levels]
-        self.from_start, self.until_end = jnp.exp2(since), jnp.exp2(to_end)
-        self.meeting = meeting((g.shape[0], g.shape[1], g.shape[1]))
+    def __init__(self, prod: Products, g: Float[Array, "h c k"], patterns: KeyPatterns) -> None:
+        self.prod, self.patterns = prod, patterns
+        c = g.shape[1]
+        small, since, to_end = climb(g * LOG2_E)
+        totals = totals_of_tiles(since)
+        large, before, after = climb_tiles(totals)
+        large = large[: (c - 1).bit_length() - SMALL]
+        self.in_tile, self.to_border = jnp.exp2(since), jnp.exp2(to_end)
+        self.levels = [jnp.exp2(x) for x in small] + [spread(jnp.exp2(x), c) for x in large]
+        self.before, self.after = spread(jnp.exp2(before), c), spread(jnp.exp2(after), c)
+        last = slice(c // SUBLANES - 1, c // SUBLANES)
+        self.whole = jnp.exp2((before + totals)[:, last])
+        self.meets, self.meets_below = patterns.meets[0][None], patterns.meets[1][None]
+
+    def since(self, x: Array) -> Array:
+        return self.before * (self.in_tile * x)
+
+    def to_end(self, x: Array) -> Array:
+        return self.after * (self.to_border * x)
+
+    def keep(self, state: Float[Array, "h v k"]) -> Float[Array, "h v k"]:
+        return self.whole * state
 
     def products(self, lefts: list[Array], right: Array) -> tuple[list[Array], Any]:
         wide = [x.astype(jnp.float32) for x in (*lefts, right)]
-        found = [self._products(x, wide[-1]) for x in wide[:-1]]
-        return [x for x, _ in found], (wide[:-1], wide[-1], [pairs for _, pairs in found])
-
-    def _products(self, left: Array, right: Array) -> tuple[Array, list[_Pairs]]:
-        """Levels come in ascending order: each overwrites what is too much of the one before."""
-        own = jnp.sum(left * right, axis=2, keepdims=True)
-        found = jnp.where(self.meeting == 0, own, 0)
-        pairs = [_Pairs(self.prod, i, x, left, right) for i, x in enumerate(self.levels)]
-        for pair in pairs:
-            found = pair.add(found, self.meeting)
-        return found, pairs
+        scores = [_Scores(self, x, wide[-1]) for x in wide[:-1]]
+        kept = []
+        for level in range(len(self.levels)):
+            kept.append([_Pairs(self, level, x, wide[-1]) for x in wide[:-1]])
+            for score, pairs in zip(scores, kept[-1], strict=True):
+                score.add(pairs)
+        return [x.found for x in scores], (wide[:-1], wide[-1], kept)
 
     def pull(
         self,
         cotangents: list[Array],
         kept: Any,
-        d_lefts: list[Array],
-        d_right: Array,
+        d_since: list[Array],
+        d_to_end: Array,
         d_keep: Array,
     ) -> tuple[list[Array], Array, Array]:
-        """Levels come in descending order: what a row's sums since the start and to the end of its
-        block add to the loss is the row times its cotangent of all levels above."""
-        assert self.within is not None
-        lefts, right, pairs = kept
-        both = [x + jnp.swapaxes(x, 1, 2) for x in cotangents]
-        totals, small = [d_keep], []
+        lefts, right, levels = kept
+        found = _Cotangents(self, lefts, right, cotangents, d_since, d_to_end, d_keep)
+        for pairs in reversed(levels):
+            found.add(pairs)
+        return found.done()
 
-        def shares() -> tuple[Array, Array]:
-            since = total([x * d for x, d in zip(lefts, d_lefts, strict=True)])
-            return since, right * d_right
+    def through(
+        self,
+        left: Array,
+        right: Array,
+        cotangent: Array,
+        d_since: Array,
+        d_to_end: Array,
+        d_keep: Array,
+    ) -> tuple[Array, Array, Array, Array]:
+        """One pass over the levels: what a level makes is used up before the next comes."""
+        left, right = left.astype(jnp.float32), right.astype(jnp.float32)
+        scores = _Scores(self, left, right)
+        found = _Cotangents(self, [left], right, [cotangent], [d_since], d_to_end, d_keep)
+        for level in alternating(len(self.levels)):
+            pairs = _Pairs(self, level, left, right)
+            scores.add(pairs)
+            found.add([pairs])
+        (d_left,), d_right, d_decay = found.done()
+        return scores.found, d_left, d_right, d_decay
 
-        for level in reversed(range(len(self.levels))):
-            if level >= SMALL:
-                totals = part(totals, *shares(), 1 << level)
-            elif not small:
-                small = [*shares()]
-            found = [x[level].pull(d) for x, d in zip(pairs, both, strict=True)]
-            if level < SMALL:
-                rows = [x[level].rows * d for x, d in zip(pairs, found, strict=True)]
-                small.insert(2, total(rows))
-            d_lefts = [add_later(x, d, level) for x, d in zip(d_lefts, found, strict=True)]
-            d_right = add_earlier(d_right, total(found), level)
-        own = [
-            jnp.sum(jnp.where(self.meeting == 0, d, 0), axis=2, keepdims=True) for d in cotangents
-        ]
-        d_lefts = [x + d * right for x, d in zip(d_lefts, own, strict=True)]
-        d_right = d_right + total([d * x for d, x in zip(own, lefts, strict=True)])
-        return d_lefts, d_right, gradient(totals, small, self.within, self.prod.shares)
+
+def alternating(levels: int) -> list[int]:
+    """Levels above a tile in descending order, each before one within a tile: they load different
+    units, and the compiler keeps near to the order that it is given."""
+    pairs = itertools.zip_longest(reversed(range(SMALL, levels)), range(SMALL))
+    return [level for pair in pairs for level in pair if level is not None]
 
 
 class KeyEnds(Weights):
     """What of `KeyDecay` takes a state from chunk to chunk: the decay to the end, and in all."""
 
     def __init__(self, prod: Products, g: Float[Array, "h c k"], after: Array) -> None:
-        to_end = prod.sums(after, g * LOG2_E)
-        self.until_end = jnp.exp2(to_end)
-        self.from_start = jnp.exp2(to_end[:, :1] + g[:, :1] * LOG2_E)
+        g, c = g * LOG2_E, g.shape[1]
+        rows = after.shape[0]
+        ends, rest = [], jnp.zeros_like(g[:, :1])
+        for s in reversed(range(0, c, rows)):
+            part = prod.sums(after, g[:, s : s + rows])
+            ends.insert(0, jnp.exp2(part + rest))
+            rest = rest + part[:, :1] + g[:, s : s + 1]
+        self.until_end, self.from_start = stack(ends), jnp.exp2(rest)
 
 
 class _Pairs:
     """One level of one product: later rows of the left with earlier rows of the right."""
 
-    def __init__(
-        self, prod: Products, level: int, weights: Array, left: Array, right: Array
-    ) -> None:
-        self.prod, self.level, self.weights = prod, level, weights
+    def __init__(self, decay: KeyDecay, level: int, left: Array, right: Array) -> None:
+        self.prod, self.level, self.weights = decay.prod, level, decay.levels[level]
+        self.meets = decay.meets
+        if level >= SMALL:
+            left, right = decay.in_tile * left, decay.to_border * right
         self.rows = mixed(right, left, level)
-        self.weighted = weights * self.rows
-
-    def add(self, old: Array, meeting: Array) -> Array:
-        m = 1 << self.level
-        if self.level < SMALL:
-            return jnp.where(meeting >= m, self.prod.nt(self.weighted, self.weighted), old)
-        found = self.prod.nt(later_blocks(self.weighted, m), self.weighted)
-        later = jnp.where(later_blocks(meeting, m) >= m, found, later_blocks(old, m))
-        return interleave(earlier_blocks(old, m), later, m)
+        self.weighted = self.weights * self.rows
 
     def pull(self, both: Array) -> Array:
         """The cotangent of `rows`. both: cotangents, symmetric: a later row meets all earlier rows
         of its pair, an earlier row all later ones."""
-        apart = row(both.shape) ^ column(both.shape)
-        masked = jnp.where(in_corner(apart, self.level), both, 0)
+        masked = jnp.where(self.meets == self.level, both, 0)
         return self.weights * self.prod.nn(masked, self.weighted)
+
+
+class _Scores:
+    """The products of one left, a level after the other."""
+
+    def __init__(self, decay: KeyDecay, left: Array, right: Array) -> None:
+        self.prod, self.meets = decay.prod, decay.meets_below
+        own = jnp.sum(left * right, axis=2, keepdims=True)
+        self.found = jnp.where(self.meets == DIAGONAL, own, 0)
+
+    def add(self, pairs: _Pairs) -> None:
+        level, m = pairs.level, 1 << pairs.level
+        if level < SMALL:
+            found = self.prod.nt(pairs.weighted, pairs.weighted)
+            self.found = jnp.where(self.meets == level, found, self.found)
+        else:
+            found = self.prod.nt(later_blocks(pairs.weighted, m), pairs.weighted)
+            corner = later_blocks(self.meets, m) == level
+            later = jnp.where(corner, found, later_blocks(self.found, m))
+            self.found = interleave(earlier_blocks(self.found, m), later, m)
+
+
+class _Cotangents:
+    """The cotangents of lefts, right and log decay. Levels above a tile come in descending order:
+    what a row's sums since the start and to the end of its block add to the loss is the row times
+    its cotangent of all levels above."""
+
+    def __init__(
+        self,
+        decay: KeyDecay,
+        lefts: list[Array],
+        right: Array,
+        cotangents: list[Array],
+        d_since: list[Array],
+        d_to_end: Array,
+        d_keep: Array,
+    ) -> None:
+        self.decay = decay
+        self.both = [x + jnp.swapaxes(x, 1, 2) for x in cotangents]
+        own = [
+            jnp.sum(jnp.where(decay.meets == DIAGONAL, x, 0), axis=2, keepdims=True)
+            for x in cotangents
+        ]
+        self.d_lefts = [d * right for d in own]
+        self.d_right = total([d * x for d, x in zip(own, lefts, strict=True)])
+        self.within = {}
+        self.lefts, self.right = [decay.in_tile * x for x in lefts], decay.to_border * right
+        self.above = [decay.before * x for x in d_since], decay.after * d_to_end
+        self.totals = [over_tiles(d_keep)]
+
+    def sums(self) -> tuple[Array, Array]:
+        d_lefts, d_right = self.above
+        since = total([x * d for x, d in zip(self.lefts, d_lefts, strict=True)])
+        return since, self.right * d_right
+
+    def add(self, pairs: list[_Pairs]) -> None:
+        level = pairs[0].level
+        found = [x.pull(d) for x, d in zip(pairs, self.both, strict=True)]
+        if level < SMALL:
+            rows = total([x.rows * d for x, d in zip(pairs, found, strict=True)])
+            self.within[level] = rows.astype(self.decay.prod.kind)
+            self.d_lefts = [
+                add_later(x, d, level) for x, d in zip(self.d_lefts, found, strict=True)
+            ]
+            self.d_right = add_earlier(self.d_right, total(found), level)
+        else:
+            d_lefts, d_right = self.above
+            self.totals = part(self.totals, *self.sums(), 1 << level)
+            d_lefts = [add_later(x, d, level) for x, d in zip(d_lefts, found, strict=True)]
+            self.above = d_lefts, add_earlier(d_right, total(found), level)
+
+    def done(self) -> tuple[list[Array], Array, Array]:
+        decay, (d_lefts, d_right) = self.decay, self.above
+        within = [self.within[level] for level in range(SMALL)]
+        sums = [*within, *self.sums(), jnp.concatenate(self.totals, axis=1)]
+        d_decay = gradient(sums, decay.patterns.gates[...], decay.prod.applied)
+        d_lefts = [x + decay.in_tile * d for x, d in zip(self.d_lefts, d_lefts, strict=True)]
+        return d_lefts, self.d_right + decay.to_border * d_right, d_decay

@@ -1,7 +1,8 @@
 """Sums of per-key log decays within blocks of 1, 2, 4, ... rows, by pairs, and their adjoint.
 
 At level lg, blocks of m = 2^lg rows meet in pairs: a later row wants the sum since its block's
-start, its own gate included, an earlier row the sum after it to its block's end.
+start, its own gate included, an earlier row the sum after it to its block's end. Of blocks of 8
+rows and more these are the sum within the row's tile of 8 rows and one over whole tiles.
 """
 
 from __future__ import annotations
@@ -9,70 +10,95 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import reduce
 from operator import add
+from typing import Any
 
 import jax.numpy as jnp
+from jax.experimental.pallas import tpu as pltpu
 from jaxtyping import Array, Float
 
 from kernels_pallas.tpu.rows import (
+    PACKED,
     SMALL,
     SUBLANES,
-    earlier_blocks,
     from_above,
     from_below,
     from_tiles,
-    interleave,
-    later_blocks,
     later_in_tile,
+    row,
     tiles,
 )
 
 
 def climb(g: Float[Array, "h c k"]) -> tuple[list[Array], Array, Array]:
-    """What the rows want at each level [h, c, k], and the sums since the chunk's start and to its
-    end."""
-    since, to_end = tiles(g), jnp.zeros_like(tiles(g))
-    levels = []
+    """What the rows want at each level within a tile [h, c, k], and their sums since the tile's
+    start and to its end."""
+    since, total, levels = tiles(g), tiles(g), []
+    to_end: Any = 0.0
     for level in range(SMALL):
         later = later_in_tile(since.shape, level)
         levels.append(from_tiles(jnp.where(later, since, to_end)))
+        earlier_total = jnp.where(later, from_above(total, level), 0)
+        later_total = jnp.where(later, 0, from_below(total, level))
+        since, to_end = since + earlier_total, to_end + later_total
         total = since + to_end  # of the row's block
-        since = since + jnp.where(later, from_above(total, level), 0)
-        to_end = to_end + jnp.where(later, 0, from_below(total, level))
-    since, to_end = from_tiles(since), from_tiles(to_end)
-    for level in range(SMALL, (g.shape[1] - 1).bit_length()):
+    return levels, from_tiles(since), from_tiles(to_end)
+
+
+def climb_tiles(total: Float[Array, "h n k"]) -> tuple[list[Array], Array, Array]:
+    """From the sums of tiles: what their rows want of other tiles at each level [h, n, k], and of
+    the tiles before and after."""
+    before = after = jnp.zeros_like(total)
+    n, levels = total.shape[1], []
+    for level in range((n - 1).bit_length()):
+        later = (row(total.shape) >> level) & 1 == 1
+        levels.append(jnp.where(later, before, after))
         m = 1 << level
-        levels.append(interleave(earlier_blocks(to_end, m), later_blocks(since, m), m))
-        since, to_end = _join(since, to_end, m)
-    return levels, since, to_end
+        other = jnp.where(later, pltpu.roll(total, m, 1), pltpu.roll(total, n - m, 1))
+        before, after = before + jnp.where(later, other, 0), after + jnp.where(later, 0, other)
+        total = total + other
+    return levels, before, after
 
 
-def _join(since: Array, to_end: Array, m: int) -> tuple[Array, Array]:
-    starts, ends = [], []
-    for s in range(0, since.shape[1], 2 * m):
-        earlier, later = since[:, s + m - 1 : s + m], since[:, s + 2 * m - 1 : s + 2 * m]
-        starts += [since[:, s : s + m], since[:, s + m : s + 2 * m] + earlier]
-        ends += [to_end[:, s : s + m] + later, to_end[:, s + m : s + 2 * m]]
-    return jnp.concatenate(starts, axis=1), jnp.concatenate(ends, axis=1)
+def totals_of_tiles(since: Float[Array, "h c k"]) -> Float[Array, "h n k"]:
+    """The last row of each tile, of at least as many tiles as a register has rows."""
+    last = [since[:, s - 1 : s] for s in range(SUBLANES, since.shape[1] + 1, SUBLANES)]
+    missing = max(0, SUBLANES - len(last))
+    return jnp.concatenate(last + [jnp.zeros_like(last[0])] * missing, axis=1)
+
+
+def spread(x: Float[Array, "h n k"], c: int) -> Float[Array, "h c k"]:
+    """A row a tile, to every row of the tile."""
+    h, _, k = x.shape
+    rows = [jnp.broadcast_to(x[:, i : i + 1], (h, SUBLANES, k)) for i in range(c // SUBLANES)]
+    return jnp.concatenate(rows, axis=1)
 
 
 def part(totals: list[Array], since: Array, to_end: Array, m: int) -> list[Array]:
     """Cotangents of the totals of blocks of m rows, from those of 2 m rows and from those of the
-    sums [h, c, k] within these: a block's total counts in the sums of its pair's other rows."""
+    sums [h, c, k] within these: a block's total counts in the sums of its pair's other rows.
+
+    Each is left as 8 rows [h, 8, k], of which it is the sum.
+    """
     parts = []
     for total, s in zip(totals, range(0, since.shape[1], 2 * m), strict=True):
-        parts.append(total + jnp.sum(since[:, s + m : s + 2 * m], axis=1, keepdims=True))
-        parts.append(total + jnp.sum(to_end[:, s : s + m], axis=1, keepdims=True))
+        parts.append(total + over_tiles(since[:, s + m : s + 2 * m]))
+        parts.append(total + over_tiles(to_end[:, s : s + m]))
     return parts
 
 
+def over_tiles(x: Float[Array, "h c k"]) -> Float[Array, "h 8 k"]:
+    return reduce(add, [x[:, s : s + SUBLANES] for s in range(0, x.shape[1], SUBLANES)])
+
+
 def gradient(
-    totals: list[Array],
-    sums: list[Array],
-    within: list[Array],
+    sums: list[Float[Array, "h c k"]],
+    within: Float[Array, "gates sums"],
     shares: Callable[[Array, Array], Array],
 ) -> Float[Array, "h c k"]:
-    """The cotangent of g, from those of the totals of 8 rows and of the sums within them, which
-    the matrix unit takes: `shares(pattern, x)` is pattern^T x, `within` as `patterns_within`."""
-    found = reduce(add, [shares(pattern, x) for pattern, x in zip(within, sums, strict=True)])
-    rows = [jnp.broadcast_to(x, (x.shape[0], SUBLANES, x.shape[2])) for x in totals]
-    return found + jnp.concatenate(rows, axis=1)
+    """The cotangent of g from those of the sums of `gates`, in its order, by the matrix
+    unit: `shares(pattern, x)` is pattern x."""
+    found = []
+    for s in range(0, sums[0].shape[1], PACKED):
+        stacked = jnp.concatenate([x[:, s : s + PACKED] for x in sums], axis=1)
+        found.append(shares(within, stacked))
+    return jnp.concatenate(found, axis=1)

@@ -22,6 +22,11 @@ class Products(NamedTuple):
 
     short: bool
 
+    @property
+    def kind(self) -> Any:
+        """Of operands."""
+        return jnp.bfloat16 if self.short else jnp.float32
+
     def nn(self, a: Array, b: Array) -> Array:
         """a b: [h, i, x] [h, x, j] -> [h, i, j]."""
         return self._dot(a, b, _NN)
@@ -47,15 +52,17 @@ class Products(NamedTuple):
         return total([_batched(piece, ones, _NN) for piece in pieces])
 
     def sums(self, ones: Float[Array, "i j"], x: Float[Array, "h j x"]) -> Float[Array, "h i x"]:
-        """ones x, as `sums_of_rows`."""
+        """ones x, as `sums_of_rows`: the pieces of x, rows below rows, in one product."""
+        pieces = self._pieces(x)
+        ones = jnp.concatenate([ones] * len(pieces), axis=1)
         ones = jnp.broadcast_to(ones, (x.shape[0], *ones.shape))
-        return total([_batched(ones, piece, _NN) for piece in self._pieces(x)])
+        return _batched(ones, jnp.concatenate(pieces, axis=1), _NN)
 
-    def shares(self, ones: Float[Array, "j i"], x: Float[Array, "h j x"]) -> Float[Array, "h i x"]:
-        """ones^T x: the adjoint of `sums`, in the operands' format."""
+    def applied(self, ones: Float[Array, "i j"], x: Float[Array, "h j x"]) -> Float[Array, "h i x"]:
+        """ones x in the operands' format."""
         ones = jnp.broadcast_to(ones, (x.shape[0], *ones.shape))
         pieces = [x] if self.short else self._pieces(x)
-        return total([_batched(ones, piece, _TN) for piece in pieces])
+        return total([_batched(ones, piece, _NN) for piece in pieces])
 
     def _pieces(self, x: Array) -> list[Array]:
         """float32 as a sum of bfloat16 numbers: of 16 bits, or exactly."""
@@ -67,8 +74,7 @@ class Products(NamedTuple):
 
     def _dot(self, a: Array, b: Array, contract: tuple) -> Array:
         precision = jax.lax.Precision.DEFAULT if self.short else jax.lax.Precision.HIGHEST
-        kind = jnp.bfloat16 if self.short else jnp.float32
-        return _batched(a, b, contract, precision, kind)
+        return _batched(a, b, contract, precision, self.kind)
 
 
 def twice(a: tuple[Array, Array], b: tuple[Array, Array]) -> Array:

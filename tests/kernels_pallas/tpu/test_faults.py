@@ -14,7 +14,7 @@ from tests.conformance.ops import errors, evaluate, exact, make_case
 from tests.conformance.test_ops import BOUND32
 
 chunk = import_module("kernels_pallas.tpu.chunk")
-key_decay = import_module("kernels_pallas.tpu.key_decay")
+patterns = import_module("kernels_pallas.tpu.patterns")
 backward = import_module("kernels_pallas.tpu.backward")
 decay = import_module("kernels_pallas.tpu.decay")
 op = import_module("kernels_pallas.tpu.op")
@@ -31,7 +31,7 @@ def no_decay_of_the_state(old: Callable) -> Callable:
 
 
 def a_level_too_high(old: Callable) -> Callable:
-    return lambda meeting, level: old(meeting, level + 1)
+    return lambda c: jnp.where(old(c) == 0, 1, old(c))
 
 
 def no_gradient_of_the_state(old: Callable) -> Callable:
@@ -59,8 +59,8 @@ FAULTS: dict[str, tuple[Any, str, Callable, str, str, set[str]]] = {
         {"outputs", "state", "d_v", "d_initial_state"},
     ),
     "wrong pairs": (
-        key_decay,
-        "in_corner",
+        patterns,
+        "meets",
         a_level_too_high,
         "linear_attention",
         "key",
