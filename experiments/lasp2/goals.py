@@ -1,0 +1,113 @@
+"""What the study set out to show, held against the results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from experiments.lasp2.points import BY_FORMULA, LONG, SHORT, TPU7X, V5E, V5P, Point
+
+MIB = 2**20
+FLAT = 0.05
+Records = Mapping[str, dict[str, Any]]
+
+
+class Row(NamedTuple):
+    """One way to a goal: what was measured, and by how much it is met or missed."""
+
+    goal: str
+    way: str
+    measured: str
+    met: bool
+    verdict: str
+
+
+def goals(found: Records) -> list[Row]:
+    """All goals that the results so far speak of."""
+    return [*_bytes(found), *_flat(found), *_in_flight(found)]
+
+
+def _bytes(found: Records) -> Iterable[Row]:
+    v5e = Point(V5E[-1], "linear", "hierarchical")
+    v5p = Point(V5P[-1], "linear", "hierarchical")
+    yield from _below(found, "256 v5e: at most 60 MiB a layer", 60, _ways(v5e, "16 x 16"))
+    yield from _below(found, "512 v5p: at most 92 MiB a layer", 92, _ways(v5p, "8 x 8 x 8"))
+
+
+def _ways(point: Point, torus: str) -> dict[str, Point]:
+    plain = point._replace(method="all_gather")
+    return {
+        "plain LASP-2": plain,
+        f"hierarchical {torus}": point,
+        "hierarchical 16 x 32": point._replace(factors=(16, 32)),
+        "hierarchical 8 x 64": point._replace(factors=(8, 64)),
+        f"hierarchical {torus}, decays that all devices know": point._replace(transition="shared"),
+        "hierarchical 4 x 4 x 4 x 4": point._replace(factors=(4, 4, 4, 4)),
+        f"hierarchical {torus}, bfloat16 on the wire": point._replace(wire="bfloat16"),
+        "all_scan": point._replace(method="all_scan"),
+    }
+
+
+def _below(found: Records, goal: str, limit: float, ways: Mapping[str, Point]) -> Iterable[Row]:
+    for way, point in ways.items():
+        record = found.get(point.id, {})
+        if "census" not in record:
+            continue
+        mib = received(record) / MIB
+        over = f"missed by {mib - limit:,.2f} MiB ({100 * (mib / limit - 1):,.1f} %)"
+        met = mib <= limit
+        yield Row(goal, way, f"{mib:,.2f} MiB", met, "met" if met else over)
+
+
+def received(record: Mapping[str, Any]) -> int:
+    """Bytes of a point: counted in the program, or by formula where that shows none."""
+    return record["formula" if record["point"]["method"] in BY_FORMULA else "census"]
+
+
+def _flat(found: Records) -> Iterable[Row]:
+    goal = f"compute cycles flat within {FLAT:.0%} from the smallest slice to the largest"
+    for slices in (V5E, V5P):
+        for method, tokens in (
+            ("all_gather", SHORT),
+            ("hierarchical", SHORT),
+            ("hierarchical", LONG),
+            ("log_step", SHORT),
+        ):
+            records = [found.get(Point(s, "linear", method, tokens).id, {}) for s in slices]
+            cycles = [record["cycles"] for record in records if record.get("cycles")]
+            ends = records[0].get("cycles"), records[-1].get("cycles")
+            if None in ends:
+                continue
+            change = max(cycles, key=lambda c, first=cycles[0]: abs(c / first - 1)) / cycles[0] - 1
+            chip, (first, last) = slices[0].partition(":")[0], (records[0], records[-1])
+            yield Row(
+                goal,
+                f"{method}, {chip} {first['ranks']} to {last['ranks']}, {tokens:,} tokens",
+                f"{cycles[0] / 1e6:.2f} M at {first['ranks']}, {cycles[-1] / 1e6:.2f} M at "
+                f"{last['ranks']}; largest change {100 * change:+.1f} % ({len(cycles)} slices)",
+                abs(change) <= FLAT,
+                "met" if abs(change) <= FLAT else f"missed by {100 * (abs(change) - FLAT):.1f} %",
+            )
+
+
+def _in_flight(found: Records) -> Iterable[Row]:
+    goal = "every gather in flight while the device computes, on v5e and tpu7x"
+    for slices in (V5E, TPU7X):
+        for form in ("xla", "pallas_tpu"):
+            for method in ("all_gather", "hierarchical"):
+                ids = {
+                    Point(s, "linear", method, t, form).id for s in slices for t in (SHORT, LONG)
+                }
+                gathers = [g for i in ids if i in found for g in _gathers(found[i])]
+                hidden = sum(one["count"] for one in gathers if one["in_flight"])
+                every = sum(one["count"] for one in gathers)
+                if every:
+                    chip = slices[0].partition(":")[0]
+                    words = f"{chip}, {method}, the op within slices by {form}"
+                    met = hidden == every
+                    verdict = "met" if met else f"missed by {every - hidden}"
+                    yield Row(goal, words, f"{hidden} of {every}", met, verdict)
+
+
+def _gathers(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [one for one in record.get("collectives", []) if one["kind"] == "all-gather"]
