@@ -17,12 +17,10 @@ from kernels_pallas.exchange.traffic import State, Transition, traffic
 HEADS, SIZE = 16, 128  # of a head: key and value alike
 
 # Exchanges of linear layers that are compiled on every slice of v5e and v5p. Another one of
-# kernels_pallas.exchange.METHODS joins the study by its name.
+# kernels_pallas.exchange.METHODS joins the study by its name, such as "all_scan".
 LINEAR = ("all_gather", "hierarchical", "log_step", "ring")
-# Of them those whose bytes a compiled program does not show: kernels send them by remote DMA.
-BY_FORMULA = ("all_scan",)
 # Exchanges whose cycles are wanted: the compiler must generate the code, which takes its time.
-WITH_CYCLES = ("all_gather", "hierarchical", "log_step", *BY_FORMULA)
+WITH_CYCLES = ("all_gather", "hierarchical", "log_step", "all_scan")
 
 SHORT, LONG = 8192, 65536  # tokens a device
 V5E = ("v5e:2x4", "v5e:4x4", "v5e:4x8", "v5e:8x8", "v5e:8x16", "v5e:16x16")

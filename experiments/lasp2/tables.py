@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from experiments.lasp2.goals import MIB, Records, goals, received
-from experiments.lasp2.points import BY_FORMULA, LINEAR, LONG, SHORT, V5E, V5P, Point
+from experiments.lasp2.points import LINEAR, LONG, SHORT, V5E, V5P, Point
 
 GIB = 2**30
 
@@ -59,7 +59,7 @@ def _of_chip(found: Records, chip: str, slices: Sequence[str]) -> list[Table]:
 
 BYTES = (
     "Counted in the compiled program. Where the formula says something else it stands in brackets; "
-    "f: by formula alone."
+    "f: by formula, the program lists no collective."
 )
 SOFTMAX = BYTES + " Bytes grow with tokens; Ulysses ends where devices outnumber heads of keys."
 CYCLES = (
@@ -113,7 +113,7 @@ def mib(record: Mapping[str, Any]) -> str:
     if "census" not in record:
         return _absent(record)
     shown = f"{received(record) / MIB:,.1f}"
-    if record["point"]["method"] in BY_FORMULA:
+    if not record["collectives"]:
         return f"{shown} f"
     other = record["formula"]
     return shown if other == record["census"] else f"{shown} ({other / MIB:,.1f})"

@@ -70,9 +70,9 @@ def test_an_unknown_exchange_has_no_formula():
 
 
 def test_bytes_by_formula_alone_are_marked():
-    record = {"point": {"method": "all_scan"}, "census": 0, "formula": 2 * MIB}
+    record = {"collectives": [], "census": 0, "formula": 2 * MIB}
     assert mib(record) == "2.0 f" and goals.received(record) == 2 * MIB
-    other = {"point": {"method": "all_gather"}, "census": 2 * MIB, "formula": MIB}
+    other = {"collectives": [{"count": 1}], "census": 2 * MIB, "formula": MIB}
     assert mib(other) == "2.0 (1.0)"
 
 
@@ -104,10 +104,12 @@ def test_plots_and_page_show_the_results(found, tmp_path):
 
 def test_a_goal_missed_is_shown_so():
     point = Point(V5E[-1], "linear", "hierarchical")
-    record = {"point": point._asdict(), "census": 61 * MIB, "formula": 61 * MIB}
-    (row,) = goals.goals({point.id: record})
+    gathers = [{"kind": "all-gather", "count": 4, "in_flight": False}]
+    record = {"census": 61 * MIB, "formula": 61 * MIB, "collectives": gathers}
+    row, flight = goals.goals({point.id: record})
+    assert not flight.met and flight.measured == "0 of 4" and flight.verdict == "missed by 4"
     assert not row.met and row.verdict == "missed by 1.00 MiB (1.7 %)"
-    (row,) = goals.goals({point.id: record | {"census": 60 * MIB}})
+    row, _ = goals.goals({point.id: record | {"census": 60 * MIB}})
     assert row.met and row.verdict == "met"
 
 
