@@ -86,10 +86,9 @@ def provenance(found: Records) -> str:
     versions = next(iter(found.values()))["versions"]
     names = ", ".join(f"{name} {version}" for name, version in versions.items())
     refused = sum("refused" in record for record in found.values())
-    minutes = sum(record["seconds"] for record in found.values()) / 60
     return (
         f"{len(found)} of {len(points())} points, {refused} of them refused by the compiler or the "
-        f"op; {names}; {minutes:.0f} minutes of compiling, one at a time."
+        f"op; {names}."
     )
 
 

@@ -130,9 +130,10 @@ def _kernels() -> Iterator[Point]:
 
 
 def _variants() -> Iterator[Point]:
-    """Other ways to fewer bytes on the largest slices."""
+    """Other ways to fewer bytes on the largest slices; cycles where no decays travel."""
     v5e = Point(V5E[-1], "linear", "hierarchical")
-    yield v5e._replace(transition="shared")
+    for topology in (V5E[0], V5E[-1]):
+        yield Point(topology, "linear", "hierarchical", transition="shared", cycles=True)
     yield v5e._replace(wire="bfloat16")
     yield v5e._replace(factors=(4, 4, 4, 4))
     v5p = Point(V5P[-1], "linear", "hierarchical")
