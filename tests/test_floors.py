@@ -43,7 +43,9 @@ def imports(path: Path) -> set[str]:
 
 def sources() -> list[Path]:
     return [
-        p for top in ("kernels_pallas", "jaxlin", "configs") for p in (ROOT / top).rglob("*.py")
+        p
+        for top in ("kernels_pallas", "jaxlin", "configs", "experiments")
+        for p in (ROOT / top).rglob("*.py")
     ]
 
 
