@@ -14,7 +14,6 @@ from jaxtyping import Array, Float, Int
 
 from kernels_pallas.chip import target
 from kernels_pallas.exchange.all_scan_cut import TILE, Blocks, cut
-from kernels_pallas.exchange.all_scan_kernel import Scan, scan_kernel
 from kernels_pallas.exchange.line import Line
 from kernels_pallas.exchange.wire import Wire
 from kernels_pallas.hardware import CHIPS
@@ -36,6 +35,9 @@ def exchange_in_all_scan(
     can be cut for every kind of transition, and heads are better: each is contiguous, where less
     than 128 columns is no block that a TPU can address, and most states have 128.
     """
+    # Pallas takes long to import, and other exchanges do without.
+    from kernels_pallas.exchange.all_scan_kernel import Scan, scan_kernel
+
     if line.size == 1:
         return jnp.zeros_like(own.state)
     m, e = _in_rows(own)

@@ -87,6 +87,7 @@ def test_merge_is_exact_and_leaves_the_rest(params, adapters):
     assert merged["blocks_0"]["layer_0"]["mixer"]["k"]["kernel"] is base["k"]["kernel"]
 
 
+@pytest.mark.slow
 def test_unmatched_layers_stay_exactly_zero_in_training(params, tokens):
     tree = attach((LORA,), params, jax.random.key(2))
     optimizer = optax.adamw(1e-2, weight_decay=0.1)

@@ -97,6 +97,7 @@ def test_the_study_s_formulas():
     assert study_flops(config(pattern="pure", layers=2, mixer=KDA()), T) is None
 
 
+@pytest.mark.slow
 def test_matched_to_the_first():
     first, second = tiny(), override(tiny(), ["model.pattern=full", "model.attention.heads=4"])
     _, found = family([first, second], "parameters", "ffn.hidden", 32, tolerance=0.05)

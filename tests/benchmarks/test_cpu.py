@@ -8,6 +8,8 @@ import pytest
 
 from tests.benchmarks.scripts import run
 
+pytestmark = pytest.mark.slow
+
 TINY = "--ops gated_delta --width 8 --heads 2 --lengths 48 --rounds 2 --tokens 128 --sweep 64 128"
 
 

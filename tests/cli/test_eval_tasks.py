@@ -34,6 +34,7 @@ def test_the_command_and_the_trainer_agree(recall, capsys):
     assert found == {k: v for k, v in recorded.items() if k not in ("kind", "step")}
 
 
+@pytest.mark.slow
 def test_longer_than_in_training_and_as_a_map(recall, capsys):
     needle = "needle_tokens(pairs=3, vocab=16, sizes=[16, 32])"
     words = [recall, "--task", f"{MQAR[:-1]}, length=32)", "--task", needle, "--examples", "10"]
@@ -54,6 +55,7 @@ def test_documents_longer_than_in_training_by_position(finished, capsys):
     assert found["context"] == 64 and found["by_position"][-1]["last"] > 32
 
 
+@pytest.mark.slow
 def test_text_tasks_on_a_run_on_text(finished, capsys):
     words = ["--task", "needle(depths=[0,100],sizes=[256])", "--task", "ruler(subtask=qa_1)"]
     found = evaluated(capsys, finished, *words, "--examples", 2)

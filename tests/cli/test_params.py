@@ -67,6 +67,7 @@ def test_bad_input_is_refused(words, said, capsys):
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_several_models_that_match(capsys):
     words = ["params", "tiny", "--also", "model.pattern=full", "--match", "parameters"]
     found = report(capsys, *words, "--tolerance", "0.05", "--context", "32")

@@ -8,13 +8,15 @@ from tests.conformance.mixers import (
     bfloat16_is_within_its_bound,
     float64_is_within_its_bound,
     other_documents_and_later_tokens_have_no_gradient,
+    pieces_and_steps_equal_the_whole,
     pieces_shorter_than_any_window,
     transforms_change_nothing,
 )
 from tests.conformance.variants import ALIKE, all_cases, default_cases
 
 ALL, DEFAULT = all_cases(), default_cases()
-# Costly to compile: every landing runs them for all variants, every edit for the default ones.
+# Costly to compile: every landing runs them for all variants, every edit for the default ones. Of
+# kinds whose ops other kinds stand for, variants and costly checks wait for a release.
 HEAVY = (
     bfloat16_is_within_its_bound,
     float64_is_within_its_bound,
@@ -30,9 +32,11 @@ def pairs():
         checks = (*EVERY, *ONCE) if name in DEFAULT else EVERY
         for check in checks:
             dear = check in HEAVY and (name not in DEFAULT or name in ALIKE)
-            variant = name not in DEFAULT and config.kind in ALIKE
-            slow = [pytest.mark.slow] if dear or variant else []
-            yield pytest.param(config, check, id=f"{name}-{check.__name__}", marks=slow)
+            alike = config.kind in ALIKE and check is not pieces_and_steps_equal_the_whole
+            marks = [pytest.mark.slow] if dear or alike else []
+            if config.kind in ALIKE and (dear or name not in DEFAULT):
+                marks = [pytest.mark.long]
+            yield pytest.param(config, check, id=f"{name}-{check.__name__}", marks=marks)
 
 
 @pytest.mark.parametrize("config,check", list(pairs()))

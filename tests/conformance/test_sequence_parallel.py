@@ -58,11 +58,14 @@ def check(config: Any, packed: bool) -> None:
         assert np.max(np.abs(a - b)) <= bound * np.max(np.abs(b))
 
 
-SLOW = {*ALIKE, *(ALL.keys() - DEFAULT)}
-CASES = [
-    pytest.param(config, id=name, marks=[pytest.mark.slow] if name in SLOW else [])
-    for name, config in ALL.items()
-]
+def _marks(name: str, config: Any) -> list[pytest.MarkDecorator]:
+    """Variants of kinds whose ops other kinds stand for wait for a release."""
+    if name in DEFAULT:
+        return [pytest.mark.slow] if name in ALIKE else []
+    return [pytest.mark.long if config.kind in ALIKE else pytest.mark.slow]
+
+
+CASES = [pytest.param(config, id=name, marks=_marks(name, config)) for name, config in ALL.items()]
 
 
 @pytest.mark.parametrize("config", CASES)
@@ -71,7 +74,13 @@ def test_equals_one_device(config: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", DEFAULT.values(), ids=DEFAULT)
+@pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param(config, id=name, marks=[pytest.mark.long] if name in ALIKE else [])
+        for name, config in DEFAULT.items()
+    ],
+)
 def test_equals_one_device_without_documents(config: Any) -> None:
     check(config, packed=False)
 
@@ -112,6 +121,12 @@ def test_the_last_device_sees_the_first_token(config: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", DEFAULT.values(), ids=DEFAULT)
+@pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param(config, id=name, marks=[pytest.mark.long] if name in ALIKE else [])
+        for name, config in DEFAULT.items()
+    ],
+)
 def test_no_output_depends_on_a_later_token(config: Any) -> None:
     causal(config)

@@ -7,7 +7,7 @@ import pytest
 
 from experiments.lasp2 import card, goals, results, scaling
 from experiments.lasp2.compiling import point_of
-from experiments.lasp2.measure import measure, versions
+from experiments.lasp2.measure import measure
 from experiments.lasp2.points import LINEAR, LONG, V5E, V5P, Point, by_formula, points
 from experiments.lasp2.tables import mib, tables
 from jaxlin.config.errors import ConfigError
@@ -115,6 +115,10 @@ def test_a_goal_missed_is_shown_so():
 
 def test_a_stopped_study_goes_on(tmp_path, monkeypatch, capsys):
     """What is there is not compiled again; a torn line and a failure are."""
+
+    def versions():
+        return {"jax": "1"}
+
     chosen = scaling.select(["v5e:2x4 linear"])[:3]
     asked = []
 
@@ -126,6 +130,7 @@ def test_a_stopped_study_goes_on(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(scaling, "measure", instead)
     monkeypatch.setattr(scaling, "require_libtpu", lambda: None)
+    monkeypatch.setattr(scaling, "versions", versions)
     path = tmp_path / "results.jsonl"
     results.append(path, instead(chosen[0], 1))
     results.append(path, {"id": chosen[1].id, "failed": "stopped", "versions": versions()})

@@ -127,6 +127,7 @@ def trained_on(cfg, numbers):
     return state.params
 
 
+@pytest.mark.slow
 def test_skip_leaves_the_batch_out_and_tells(cfg, poison, tmp_path):
     """C15. Its count is in the checkpoint: a run killed after it ends alike."""
     poison(3)
@@ -252,6 +253,7 @@ def test_too_many_rewinds_stop(cfg, poison, tmp_path):
     assert records.checkpoint_steps(tmp_path) == [4]
 
 
+@pytest.mark.slow
 def test_a_spike_stops_or_rewinds_the_run(cfg, tmp_path):
     """C16: at the step at which a rule that only logs sees the first one."""
     cfg = replace(cfg, optim=AdamW(lr=1e-5))  # slow enough for losses to go up and down
@@ -270,6 +272,7 @@ def test_a_spike_stops_or_rewinds_the_run(cfg, tmp_path):
     assert [r.get("rewound_from") for r in lines if r["kind"] == "start"] == [None, first]
 
 
+@pytest.mark.slow
 def test_a_logged_spike_changes_no_bit(cfg, tmp_path):
     """C20: a rule that fires on noise and only says so, against none at all."""
     cfg = replace(cfg, optim=AdamW(lr=1e-5))  # slow enough for losses to go up and down

@@ -64,6 +64,7 @@ def test_differences_are_seen(whole):
     }
 
 
+@pytest.mark.slow
 def test_killed_after_the_last_save_the_old_checkpoint_goes_at_the_next_start(whole, tmp_path):
     run = tmp_path / "run"
     kill(run, "checkpoint.gc", STEPS // EVERY)

@@ -19,6 +19,7 @@ def told(run, fault, said, forked=True):
     assert said in child.said() and "Traceback" not in child.said()
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_the_run_goes_on_bitwise(whole, tmp_path):
     run = tmp_path / "run"
     told(run, "compile:term", "told to stop by SIGTERM: saved step 1 of 30", forked=False)
@@ -33,6 +34,7 @@ def test_told_before_the_first_step_there_is_nothing_to_save(whole, tmp_path):
     assert differences(finish(run), whole) == []
 
 
+@pytest.mark.slow
 def test_a_second_sigterm_during_a_save_ends_it_at_once_and_loses_nothing(whole, tmp_path):
     run = tmp_path / "run"
     child = Child(run, "checkpoint.write:hang@2")

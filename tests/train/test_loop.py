@@ -137,6 +137,7 @@ def test_a_finished_run_has_nothing_to_do(cfg, whole):
     assert (whole[0] / "metrics.jsonl").read_text().removeprefix(lines).count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_finished_run_goes_on_with_more_steps_on_another_mesh(cfg, whole, tmp_path):
     train(cfg, tmp_path, out=io.StringIO())
     longer = replace(cfg, steps=8, mesh=Mesh(data=2, fsdp=2, tensor=2))

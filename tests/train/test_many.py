@@ -19,6 +19,8 @@ from jaxlin.train.many import train_many
 from jaxlin.train.many_step import steps_a_call
 from tests.faults.driver import state
 
+pytestmark = pytest.mark.slow
+
 WORDS = [
     "steps=4", "schedule.warmup=1", "model.layers=2", "model.pattern='mixer + attention'",
     "model.width=16", "data.held_out=0.3", "eval.batches=1", "eval.every=2", "checkpoint.every=2",
@@ -97,7 +99,7 @@ def test_the_directory_says_how_many_there_were(together):
     assert [r["step"] for r in speeds] == [3, 4]  # the first call compiles
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_those_that_are_done_are_left_alone_and_the_others_go_on(together, tmp_path):
     """One is done, two are at step 2: as if they had been killed after their save."""
     for run in together[0]:
@@ -175,7 +177,7 @@ def test_calls_end_where_something_happens(steps, save, look, k):
     assert steps_a_call(override(CFGS[0], [*words, "schedule.warmup=1"])) == k
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_all_at_a_time_equal_one_after_the_other():
     """vmap against a loop, on the same states and batches."""
     job = make_job(CFGS[0], DEVICES)

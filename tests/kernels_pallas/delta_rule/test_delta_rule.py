@@ -6,6 +6,7 @@ import pytest
 from tests.conformance.ops import assert_close, evaluate, exact, make_case
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ("none", "head", "key"))
 def test_full_strength_on_one_key(form: str) -> None:
     """beta = 2 reflects: the inverse alternates in sign between entries of size 2.
@@ -21,6 +22,7 @@ def test_full_strength_on_one_key(form: str) -> None:
     assert_close(evaluate(case, np.float32, implementation="xla"), exact(case), 2e-5)
 
 
+@pytest.mark.slow
 def test_several_groups_of_chunks() -> None:
     """300 tokens in chunks of 8 are two groups of 19 chunks, the last one padded."""
     case = make_case("delta_rule", "key", 300, starts=(5, 152, 160))

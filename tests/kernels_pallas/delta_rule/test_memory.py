@@ -35,6 +35,7 @@ def test_residuals(per_key: bool) -> None:
         assert numbers(given) <= kept <= numbers(given) + t // CHUNK * STATE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("per_key", (False, True))
 def test_temporaries(per_key: bool) -> None:
     def temporary(t: int) -> int:

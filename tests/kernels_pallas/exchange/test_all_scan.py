@@ -62,7 +62,10 @@ def check(family: str, axes: tuple[str, ...], ranks: int, how: Exchange, bound: 
     close(found, outcome(partial(one_by_one, family), m, e, weights), bound)
 
 
-LINES = [(LINE, 2), (LINE, 4), (LINE, 8), (TWO, 8)]
+LINES = [(LINE, 4)] + [
+    pytest.param(axes, ranks, marks=pytest.mark.long)
+    for axes, ranks in ((LINE, 2), (LINE, 8), (TWO, 8))
+]
 
 
 @slow
