@@ -12,11 +12,11 @@ from tests.conformance.mixers import (
     pieces_shorter_than_any_window,
     transforms_change_nothing,
 )
-from tests.conformance.variants import ALIKE, all_cases, default_cases
+from tests.conformance.variants import ALIKE, LATER, all_cases, default_cases
 
 ALL, DEFAULT = all_cases(), default_cases()
-# Costly to compile: every landing runs them for all variants, every edit for the default ones. Of
-# kinds whose ops other kinds stand for, variants and costly checks wait for a release.
+# Costly to compile: every edit runs them for some kinds, every landing for variants too. Of kinds
+# whose ops other kinds stand for, variants and costly checks wait for a release.
 HEAVY = (
     bfloat16_is_within_its_bound,
     float64_is_within_its_bound,
@@ -31,7 +31,7 @@ def pairs():
     for name, config in ALL.items():
         checks = (*EVERY, *ONCE) if name in DEFAULT else EVERY
         for check in checks:
-            dear = check in HEAVY and (name not in DEFAULT or name in ALIKE)
+            dear = check in HEAVY and (name not in DEFAULT or name in LATER)
             alike = config.kind in ALIKE and check is not pieces_and_steps_equal_the_whole
             marks = [pytest.mark.slow] if dear or alike else []
             if config.kind in ALIKE and (dear or name not in DEFAULT):

@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 
 from jaxlin.config.exchange import Exchange
 from tests.conformance.mixers import FLOAT64, FLOAT64_BY_KIND, params, placed
-from tests.conformance.variants import ALIKE, WIDTH, all_cases, default_cases
+from tests.conformance.variants import ALIKE, LATER, WIDTH, all_cases, default_cases
 from tests.kernels_pallas.exchange.lines import mesh_of
 
 ALL, DEFAULT = all_cases(), default_cases()
@@ -61,7 +61,7 @@ def check(config: Any, packed: bool) -> None:
 def _marks(name: str, config: Any) -> list[pytest.MarkDecorator]:
     """Variants of kinds whose ops other kinds stand for wait for a release."""
     if name in DEFAULT:
-        return [pytest.mark.slow] if name in ALIKE else []
+        return [pytest.mark.slow] if name in LATER else []
     return [pytest.mark.long if config.kind in ALIKE else pytest.mark.slow]
 
 

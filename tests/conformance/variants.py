@@ -65,6 +65,8 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
 }
 # Kinds whose ops another kind stands for: what is costly about them waits for a landing.
 ALIKE = ("deltanet", "hgrn2", "kda", "lightning", "retnet")
+# Kinds of which every edit runs what is quick alone.
+LATER = (*ALIKE, "gated_deltanet", "hgrn")
 
 
 def tiny(kind: str, **changes: Any) -> Any:
