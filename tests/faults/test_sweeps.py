@@ -15,7 +15,7 @@ from jaxlin.train.faults import VARIABLE
 from tests.faults import driver
 from tests.faults.driver import CACHE, EVERY, FLAGS, ROOT, STEPS, WORDS
 
-pytestmark = pytest.mark.slow
+pytestmark, LONG = pytest.mark.slow, pytest.mark.long
 FILE = f"""
 from jaxlin.config.points import product, seeds
 
@@ -106,7 +106,7 @@ def together(tmp_path_factory):
 INSTANTS = ("queue.jsonl", f"{RUNS}/*/run.lock", f"{RUNS}/*/checkpoints/{EVERY}", "results.jsonl")
 
 
-@pytest.mark.parametrize("how", ["--no-together", "--together"])
+@pytest.mark.parametrize("how", [pytest.param("--no-together", marks=LONG), "--together"])
 def test_killed_at_several_instants(request, tmp_path, how):
     """The second sweep starts while the children of the first may still be saving."""
     whole = request.getfixturevalue("alone" if how == "--no-together" else "together")
@@ -121,7 +121,7 @@ def test_killed_at_several_instants(request, tmp_path, how):
     assert_alike(sweep.folder, whole, told=True)  # its children are told when it is killed
 
 
-@pytest.mark.parametrize("how", ["--no-together", "--together"])
+@pytest.mark.parametrize("how", ["--no-together", pytest.param("--together", marks=LONG)])
 def test_told_to_stop_all_is_saved_and_pending(request, tmp_path, how):
     whole = request.getfixturevalue("alone" if how == "--no-together" else "together")
     sweep = Sweep(tmp_path, "sweep", how, "--parallel", "2")
@@ -134,7 +134,13 @@ def test_told_to_stop_all_is_saved_and_pending(request, tmp_path, how):
 
 
 @pytest.mark.parametrize(
-    "point", ["checkpoint.commit:kill@2", "checkpoint.gc:kill@3", "metrics:kill@9", "eval:kill@3"]
+    "point",
+    [
+        "checkpoint.commit:kill@2",
+        "metrics:kill@9",
+        pytest.param("checkpoint.gc:kill@3", marks=LONG),
+        pytest.param("eval:kill@3", marks=LONG),
+    ],
 )
 def test_a_child_that_dies_fails_alone_and_goes_on(request, tmp_path, point):
     """Together: two runs may have saved different steps, and go on from a common one."""
