@@ -143,11 +143,11 @@ def test_a_sweep_with_a_point_that_fails(capsys, tmp_path):
     assert [line["status"] for line in lines] == ["done", "done", "failed", "failed"]
     assert all(line["reason"].startswith("exit code 5: step ") for line in lines[2:])
     assert lines[0]["final"]["eval.loss"] < 10 and lines[0]["group"] == lines[1]["group"]
-    assert len(Queue(out).path.read_bytes().splitlines()) == 12
+    assert len(Queue(out).path.read_bytes().splitlines()) == 8
     assert main(words) == 1  # nothing is left to do
-    assert len(Queue(out).path.read_bytes().splitlines()) == 12
+    assert len(Queue(out).path.read_bytes().splitlines()) == 8
     assert main([*words, "--retry", "--only", "bad-seed1"]) == 1
-    assert len(Queue(out).path.read_bytes().splitlines()) == 14
+    assert len(Queue(out).path.read_bytes().splitlines()) == 10
     before = (out / "results.jsonl").read_bytes()
     (out / "results.jsonl").unlink()
     assert main(["sweep", str(out), "--collect"]) == 0
