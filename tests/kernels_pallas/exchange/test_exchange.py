@@ -112,8 +112,8 @@ def test_the_sum_of_all_states_and_nothing() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_rounded_wire(method: str) -> None:
-    """States are rounded once a journey; transitions keep 16 bits. Rounding is 2^-9 at most, and
-    at most four roundings (log steps of eight devices) add up; a ring rounds at each of seven."""
+    """States are rounded once a journey; transitions keep 16 bits. Rounding is 2^-8 of an entry at
+    most; the bound is half of what the seven roundings of a ring could add up to."""
     m, e, _ = slices("key", 8)
     found = jax.jit(on_devices("key", LINE, 8, Exchange(method, wire="bfloat16")))(m, e)
     wanted = one_by_one("key", m, e)
