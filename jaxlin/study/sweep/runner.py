@@ -16,7 +16,7 @@ from typing import Any
 
 from jaxlin.config.errors import PreemptedError
 from jaxlin.study.sweep.folder import CACHE, LOGS, Sweep
-from jaxlin.study.sweep.queue import RUNS, Queue, State
+from jaxlin.study.sweep.queue import Queue, State
 
 TOLD = PreemptedError.exit_code
 POLL = 0.2  # seconds
@@ -126,12 +126,9 @@ class Runner:
         return [*child, *self._words(ids)]
 
     def _words(self, ids: tuple[str, ...]) -> list[str]:
-        """One point is a `jaxlin train` like any other."""
         more = ["--takeover"] if self._settings.takeover else []
-        if len(ids) > 1:
-            points = [word for id in ids for word in ("--point", id)]
-            return ["sweep", str(self.sweep.folder), *points, *more]
-        return [*train_words(self.sweep, *ids), *more]
+        points = [word for id in ids for word in ("--point", id)]
+        return ["sweep", str(self.sweep.folder), *points, *more]
 
     def _environment(self) -> dict[str, str]:
         # Points that differ in their seed alone, and restarts, compile the same programs.
@@ -209,13 +206,6 @@ class Runner:
         for child in self._children:
             with suppress(ProcessLookupError):
                 child.process.send_signal(signal.SIGTERM if self.told == 1 else signal.SIGKILL)
-
-
-def train_words(sweep: Sweep, id: str) -> list[str]:
-    """The words after `jaxlin` that train a point."""
-    point = sweep.by_id()[id].point
-    run = sweep.folder / RUNS / id
-    return ["train", point.preset, *point.overrides, "--run", str(run)]
 
 
 def reason(code: int, log: Path) -> str:
