@@ -1,7 +1,7 @@
 """The hybrid study's grid at the tiny scale, for two cores: mixers x ratios x seeds on two tasks.
 
 jaxlin sweep experiments/hybrid_study/points.py --plan
-jaxlin sweep experiments/hybrid_study/points.py
+jaxlin sweep experiments/hybrid_study/points.py --parallel 2
 """
 
 from jaxlin.config.points import Point, product, seeds
@@ -21,9 +21,18 @@ RATIOS = {
 }
 FULL = {"full": "model.pattern=full"}
 LAYOUT, SCALE = {"block": ()}, {"tiny": ()}
+# In 500 steps of 32 x 32 tokens the Transformer learns recall by this rate, and not by twice as much.
+RECALL = "data=task(task=mqar(vocab=32, pairs=8, fewest=1))"
 TASKS = {
-    "mqar": ("data=task(task=mqar)", "context=64", "batch=64", "steps=600", "optim.lr=1e-3"),
-    "lm": (),
+    "mqar": (
+        RECALL,
+        "context=32",
+        "batch=32",
+        "steps=500",
+        "optim.lr=1e-3",
+        "optim.weight_decay=0.1",
+    ),
+    "lm": ("steps=200",),
 }
 
 
