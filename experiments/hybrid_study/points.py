@@ -21,7 +21,7 @@ RATIOS = {
 }
 FULL = {"full": "model.pattern=full"}
 LAYOUT, SCALE = {"block": ()}, {"tiny": ()}
-# In 500 steps of 32 x 32 tokens the Transformer learns recall by this rate, and not by twice as much.
+# The Transformer learns recall by this rate in 500 steps, and not by twice as much.
 RECALL = "data=task(task=mqar(vocab=32, pairs=8, fewest=1))"
 TASKS = {
     "mqar": (
