@@ -68,26 +68,6 @@ def adjoint(summary: Summary, cotangent: Float[Array, "..."]) -> Float[Array, ".
     return act(m, cotangent)
 
 
-def pack(summary: Summary) -> Float[Array, "..."]:
-    """One array, for one collective: the transition's columns after the state's."""
-    m, e = summary
-    if m.ndim < e.ndim:  # one column; a number a head is repeated over its keys
-        m = jnp.broadcast_to(m.reshape(*m.shape, *(1,) * (e.ndim - m.ndim)), (*e.shape[:-1], 1))
-    return jnp.concatenate([e, m.astype(e.dtype)], axis=-1)
-
-
-def unpack(packed: Float[Array, "..."], like: Summary) -> Summary:
-    """The inverse of `pack` for summaries of the shapes of `like` (leading axes may be more)."""
-    m, e = like
-    width = e.shape[-1]
-    state, rest = packed[..., :width], packed[..., width:]
-    extra = packed.ndim - e.ndim
-    for _ in range(e.ndim - m.ndim):
-        rest = rest[..., 0]
-    assert rest.ndim == m.ndim + extra
-    return Summary(rest, state)
-
-
 def prefixes(summaries: Sequence[Summary]) -> list[Summary]:
     """The summary of everything before each stretch, in order."""
     before = [identity(summaries[0])]

@@ -117,6 +117,7 @@ def _softmax() -> Iterator[Point]:
 
 
 def _others() -> Iterator[Point]:
+    yield Point("tpu7x:2x4x4", "linear", "all_gather")  # 64 devices: where gathers change
     for topology, method in itertools.product(TPU7X + V6E, ("all_gather", "hierarchical")):
         yield Point(topology, "linear", method)
 

@@ -14,8 +14,8 @@ round where ends are joined), and only one way.
 All-Scan sends n blocks along the line, each put together on every device before it is sent on: see
 `all_scan_cut.seconds`.
 
-What compilers do beside that (compiled programs show it): v5p makes an all-reduce of a gather that
-spans the whole torus: twice the bytes.
+What compilers do beside that (compiled programs show it): v5p and TPU7x make an all-reduce of a
+gather between 64 devices or more that spans the whole torus: twice the bytes.
 """
 
 from __future__ import annotations
@@ -198,8 +198,11 @@ def _permutations(
 
 
 def becomes_all_reduce(chip: Hardware, ranks: int, torus: tuple[int, ...]) -> bool:
-    """Whether the compiler makes an all-reduce of a gather over all devices of the slice."""
-    return chip.name == "v5p" and len(torus) == chip.dimensions and ranks >= 64
+    """Whether the compiler makes an all-reduce of a gather over all devices of the slice.
+
+    torus: with or without a dimension of its own for the devices of a chip.
+    """
+    return chip.name in ("v5p", "tpu7x") and len(torus) >= chip.dimensions and ranks >= 64
 
 
 def _reason(best: Estimate, second: Estimate, ranks: int, chip: Hardware, devices: int) -> str:

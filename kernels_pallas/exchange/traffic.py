@@ -35,9 +35,14 @@ class Traffic(NamedTuple):
         return self.forward + self.backward
 
 
-def columns(transition: Transition, k: int) -> int:
-    """Columns that travel beside a state's v."""
-    return {"none": 0, "shared": 0, "head": 1, "key": 1, "dense": k}[transition]
+def beside(state: State, wire: str | None = None) -> int:
+    """Numbers that travel beside a layer's states: those of transitions, in whole rows of v.
+
+    In bfloat16 a transition travels as two numbers.
+    """
+    of_head = {"none": 0, "shared": 0, "head": 1, "key": state.k, "dense": state.k**2}
+    numbers = state.rows * of_head[state.transition] * (1 if wire is None else 2)
+    return -(-numbers // state.v) * state.v
 
 
 def levels(how: Exchange, ranks: int) -> tuple[int, ...]:
@@ -48,24 +53,24 @@ def levels(how: Exchange, ranks: int) -> tuple[int, ...]:
 def traffic(how: Exchange, ranks: int, state: State) -> Traffic:
     """What one device receives for one layer.
 
-        all_gather    (W - 1) k (v + c) forward, (W - 1) k v backward
+        all_gather    (W - 1) (S + M) forward, (W - 1) S backward
         hierarchical  sum over factors of (W_i - 1) instead of W - 1
-        log_step      ceil(log2(W - 1)) + 1 times k (v + c), both ways
-        ring          (W - 1) k v, both ways
-        all_scan      k v, both ways
-        psum          2 (W - 1) / W k v, both ways
+        log_step      ceil(log2(W - 1)) + 1 times S + M, both ways
+        ring          (W - 1) S, both ways
+        all_scan      S, both ways
+        psum          2 (W - 1) / W S, both ways
 
-    times rows and bytes a number; W devices, c columns of the transition (0, 1, or k of a matrix,
-    which travels again in the backward pass of gathers). In bfloat16 c counts twice. Where a
-    permutation has no sender (the first devices) nothing arrives: figures are of the last device.
+    times bytes a number; W devices, S = rows k v numbers of states, M of transitions: rows times
+    0, 1 (a head), k, or k^2 of matrices, which travel again in the backward pass of gathers;
+    twice that in bfloat16; filled up to whole rows of v. Where a permutation has no sender (the
+    first devices) nothing arrives: figures are of the last device.
 
     Source: Sun et al. 2025, arXiv 2502.07563, section 4.4; what is written here counts every state
     that arrives. all_scan: arXiv 2507.01004.
     """
     size = 4 if how.wire is None else 2
-    extra = columns(state.transition, state.k) * (1 if how.wire is None else 2)
     alone = state.rows * state.k * state.v * size
-    packed = state.rows * state.k * (state.v + extra) * size
+    packed = alone + beside(state, how.wire) * size
     if ranks == 1 or how.method == "off":
         return Traffic(0, 0, 0)
     if how.method in ("all_gather", "hierarchical"):

@@ -13,7 +13,9 @@ from experiments.lasp2.tables import mib, tables
 from jaxlin.config.errors import ConfigError
 from jaxlin.parallel.topology import named
 from kernels_pallas.exchange import METHODS
+from kernels_pallas.exchange.choose import becomes_all_reduce
 from kernels_pallas.exchange.softmax import SOFTMAX_METHODS
+from kernels_pallas.hardware import CHIPS
 from tests.kernels_pallas.aot import aot
 
 MIB = 2**20
@@ -41,16 +43,17 @@ def test_every_exchange_is_compiled_on_every_slice():
     assert {Point(s, "linear", m).id for s in V5E + V5P for m in LINEAR} <= ids
 
 
-# One state a device is 1 MiB, its decays 1/128 of it; they travel forward only.
-BOTH_WAYS = 2 + 1 / 128
+# One state a device is 1 MiB, in 2048 rows; its decays fill one more, which travels forward only.
+ROW = 1 / 2048
+BOTH_WAYS = 2 + ROW
 FORMULAS = {
     Point(V5E[0], "linear", "all_gather"): 7 * BOTH_WAYS,
     Point(V5E[-1], "linear", "all_gather"): 255 * BOTH_WAYS,
-    Point(V5E[-1], "linear", "hierarchical"): 30 * BOTH_WAYS,  # 60.2: just above the goal
+    Point(V5E[-1], "linear", "hierarchical"): 30 * BOTH_WAYS,  # 60.01: just above the goal
     Point(V5E[-1], "linear", "hierarchical", transition="shared"): 60,
     Point(V5P[-1], "linear", "hierarchical"): 21 * BOTH_WAYS,
     Point(V5P[-1], "linear", "hierarchical", factors=(16, 32)): 46 * BOTH_WAYS,
-    Point(V5E[-1], "linear", "log_step"): 9 * 2 * (1 + 1 / 128),
+    Point(V5E[-1], "linear", "log_step"): 9 * 2 * (1 + ROW),
     Point(V5E[0], "delta", "all_gather"): 7 * 4,
     # Keys and values of a slice are 64 MiB; they pass by twice, their gradients once in float32.
     Point(V5E[0], "softmax", "ring"): 7 * 64 * 4,
@@ -67,6 +70,19 @@ def test_formula_of_a_layer(point):
 def test_an_unknown_exchange_has_no_formula():
     with pytest.raises(ValueError, match="no exchange 'gossip'; wanted of all_gather"):
         by_formula(Point(V5E[0], "linear", "gossip"), 8, (4, 2))
+
+
+def test_the_planner_knows_which_gathers_become_all_reduces(found):
+    chips = {chip.name: chip for chip in CHIPS.values()}
+    seen = set()
+    for record in found.values():
+        point = point_of(record["point"])
+        if (point.layer, point.method) == ("linear", "all_gather"):
+            said = becomes_all_reduce(chips[point.chip], record["ranks"], tuple(record["torus"]))
+            kinds = {one["kind"] for one in record["collectives"]}
+            assert kinds == ({"all-reduce"} if said else {"all-gather"}), point.id
+            seen.add((point.chip, said))
+    assert seen >= {("v5p", False), ("v5p", True), ("tpu7x", False), ("tpu7x", True)}
 
 
 def test_bytes_by_formula_alone_are_marked():

@@ -85,18 +85,6 @@ def test_the_adjoint_is_the_transpose(kind: str, seed: int) -> None:
 @kinds
 @few
 @seeds
-def test_pack_and_back(kind: str, seed: int) -> None:
-    (a, b), _ = draw(seed, kind, 2)
-    packed = [monoid.pack(x) for x in (a, b)]
-    same(monoid.unpack(packed[0], a), a)
-    gathered = monoid.unpack(jnp.stack(packed), a)
-    for i, want in enumerate((a, b)):
-        same(Summary(gathered.transition[i], gathered.state[i]), want)
-
-
-@kinds
-@few
-@seeds
 def test_prefixes(kind: str, seed: int) -> None:
     (a, b, c), _ = draw(seed, kind, 3)
     first, second, third = monoid.prefixes([a, b, c])
