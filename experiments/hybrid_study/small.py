@@ -22,7 +22,13 @@ RATIOS = {
 FULL = {"full": "model.pattern=full"}
 LAYOUT, SCALE = {"block": ()}, {"small": ()}
 TASKS = {
-    "mqar": ("data=task(task=mqar)", "context=64", "batch=64", "steps=2000", "optim.lr=1e-3"),
+    "mqar": (
+        "data=task(task=mqar(fewest=1))",
+        "context=64",
+        "batch=64",
+        "steps=2000",
+        "optim.lr=1e-3",
+    ),
     "lm": (),
 }
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from experiments.cards import fill, pipe_table
 from experiments.lasp2 import results
 from experiments.lasp2.charts import charts
 from experiments.lasp2.goals import Records, goals
@@ -15,8 +16,6 @@ from experiments.lasp2.page import page
 from experiments.lasp2.points import points
 from experiments.lasp2.svg import draw
 from experiments.lasp2.tables import Table, tables
-
-BLOCK = "<!-- {} -->"
 
 
 def write(out: Path) -> None:
@@ -71,12 +70,7 @@ def filled(card: str, found: Records, published: list[dict[str, Any]]) -> str:
     blocks = {table.id: markdown(table) for table in tables(found)}
     blocks["published"] = "\n\n".join(map(_published, published))
     blocks["versions"] = provenance(found)
-    for name, text in blocks.items():
-        begin, end = BLOCK.format(name), BLOCK.format("end")
-        pattern = re.escape(begin) + r".*?" + re.escape(end)
-        whole = f"{begin}\n{text}\n{end}"
-        card = re.sub(pattern, lambda _, whole=whole: whole, card, flags=re.DOTALL)
-    return card
+    return fill(card, blocks)
 
 
 def provenance(found: Records) -> str:
@@ -94,8 +88,7 @@ def provenance(found: Records) -> str:
 
 def markdown(table: Table) -> str:
     """A pipe table under its title."""
-    lines = [table.header, ["---"] * len(table.header), *table.rows]
-    body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    body = pipe_table(table.header, table.rows)
     return "\n\n".join(part for part in (f"**{table.title}**", table.note, body) if part)
 
 
