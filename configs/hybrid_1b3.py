@@ -4,13 +4,11 @@ Sizes of the hybrid study (arXiv 2507.06457) for Gated DeltaNet at its larger sc
 which 3, 7, 11, 15 and 19 (from 0) are softmax; it is `gated_deltanet_1b3` at its ratio '3:1 block'.
 """
 
-from jaxlin.config.mixers.gated_deltanet import GatedDeltaNet
-from jaxlin.config.mixers.softmax import Softmax
-from jaxlin.config.model import LM, Loss
-from jaxlin.config.optimizers.adamw import AdamW
+from dataclasses import replace
+
+from configs.hybrid_study import gated_deltanet_1b3
+from jaxlin.config.model import Loss
 from jaxlin.config.run import Mesh, RunConfig
-from jaxlin.config.schedules.shapes import Cosine
-from jaxlin.config.sources.text import Packed
 
 
 def hybrid_1b3() -> RunConfig:
@@ -18,23 +16,6 @@ def hybrid_1b3() -> RunConfig:
 
     Command: jaxlin compile hybrid_1b3 --topology v5e:16x16
     """
-    return RunConfig(
-        name="hybrid_1b3",
-        steps=95_368,
-        batch=512,
-        context=2048,
-        model=LM(
-            vocab=32_000,
-            width=2048,
-            layers=21,
-            pattern="3:1 block",
-            mixer=GatedDeltaNet(heads=6, head_dim=256),
-            attention=Softmax(heads=32),
-            remat="mixer",
-        ),
-        loss=Loss(chunk=2048),
-        data=Packed(path="data/fineweb_edu"),
-        optim=AdamW(lr=3e-4, weight_decay=0.01),
-        schedule=Cosine(warmup=1000, final=0.1),
-        mesh=Mesh(fsdp=16),
-    )
+    cfg = gated_deltanet_1b3()
+    model = replace(cfg.model, pattern="3:1 block", remat="mixer")
+    return replace(cfg, name="hybrid_1b3", model=model, mesh=Mesh(fsdp=16), loss=Loss(chunk=2048))

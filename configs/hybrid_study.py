@@ -1,50 +1,24 @@
 """A Systematic Analysis of Hybrid Linear Attention (2025, arXiv 2507.06457): its models.
 
 The study trains pure models and hybrids of r linear layers to one softmax layer on FineWeb-Edu,
-20B tokens at the smaller scale and 100B at the larger. A hybrid of a preset here:
+20B tokens at the smaller scale and 100B at the larger (configs.fineweb). A hybrid of a preset here:
 
     jaxlin train gla_340m model.pattern='6:1 block' name=gla_340m_6to1
 
 Where the paper is silent (learning rate, warm-up, weight decay, the smaller batch) the values are
 those of the GLA recipe (arXiv 2312.06635) at 0.5M tokens a step. Vocabulary 32000 (Mistral
-tokenizer), untied. `data.path` is the folder that `jaxlin data pack` wrote.
+tokenizer), untied.
 """
 
+from configs.fineweb import scale_1b3, scale_340m
 from jaxlin.config.mixers.deltanet import DeltaNet
 from jaxlin.config.mixers.gated_deltanet import GatedDeltaNet
 from jaxlin.config.mixers.gla import GLA
 from jaxlin.config.mixers.hgrn import HGRN
 from jaxlin.config.mixers.hgrn2 import HGRN2
 from jaxlin.config.mixers.retnet import RetNet
-from jaxlin.config.mixers.softmax import Softmax
-from jaxlin.config.model import LM, FeedForward
-from jaxlin.config.optimizers.adamw import AdamW
+from jaxlin.config.model import FeedForward
 from jaxlin.config.run import RunConfig
-from jaxlin.config.schedules.shapes import Cosine
-from jaxlin.config.sources.text import Packed
-
-
-def _small(name: str, model: LM) -> RunConfig:
-    """20B tokens in steps of 256 x 2048."""
-    return _run(name, model, batch=256, steps=38_147)
-
-
-def _large(name: str, model: LM) -> RunConfig:
-    """100B tokens in steps of 512 x 2048."""
-    return _run(name, model, batch=512, steps=95_368)
-
-
-def _run(name: str, model: LM, batch: int, steps: int) -> RunConfig:
-    return RunConfig(
-        name=name,
-        steps=steps,
-        batch=batch,
-        context=2048,
-        model=model,
-        data=Packed(path="data/fineweb_edu"),
-        optim=AdamW(lr=3e-4, weight_decay=0.01),
-        schedule=Cosine(warmup=1000, final=0.1),
-    )
 
 
 def transformer_340m() -> RunConfig:
@@ -52,8 +26,7 @@ def transformer_340m() -> RunConfig:
 
     Command: jaxlin train transformer_340m
     """
-    model = LM(vocab=32_000, width=1024, layers=24, pattern="full", attention=Softmax(heads=16))
-    return _small("transformer_340m", model)
+    return scale_340m("transformer_340m", pattern="full")
 
 
 def gla_340m() -> RunConfig:
@@ -61,15 +34,7 @@ def gla_340m() -> RunConfig:
 
     Command: jaxlin train gla_340m
     """
-    model = LM(
-        vocab=32_000,
-        width=1024,
-        layers=24,
-        pattern="pure",
-        mixer=GLA(heads=4),
-        attention=Softmax(heads=16),
-    )
-    return _small("gla_340m", model)
+    return scale_340m("gla_340m", mixer=GLA(heads=4))
 
 
 def hgrn_340m() -> RunConfig:
@@ -77,15 +42,7 @@ def hgrn_340m() -> RunConfig:
 
     Command: jaxlin train hgrn_340m
     """
-    model = LM(
-        vocab=32_000,
-        width=1024,
-        layers=24,
-        pattern="pure",
-        mixer=HGRN(),
-        attention=Softmax(heads=16),
-    )
-    return _small("hgrn_340m", model)
+    return scale_340m("hgrn_340m", mixer=HGRN())
 
 
 def retnet_340m() -> RunConfig:
@@ -93,16 +50,7 @@ def retnet_340m() -> RunConfig:
 
     Command: jaxlin train retnet_340m
     """
-    model = LM(
-        vocab=32_000,
-        width=1024,
-        layers=24,
-        pattern="pure",
-        mixer=RetNet(heads=8),
-        attention=Softmax(heads=16),
-        ffn=FeedForward(ratio=2.0),
-    )
-    return _small("retnet_340m", model)
+    return scale_340m("retnet_340m", mixer=RetNet(heads=8), ffn=FeedForward(ratio=2.0))
 
 
 def hgrn2_340m() -> RunConfig:
@@ -110,15 +58,7 @@ def hgrn2_340m() -> RunConfig:
 
     Command: jaxlin train hgrn2_340m
     """
-    model = LM(
-        vocab=32_000,
-        width=1024,
-        layers=24,
-        pattern="pure",
-        mixer=HGRN2(heads=8),
-        attention=Softmax(heads=16),
-    )
-    return _small("hgrn2_340m", model)
+    return scale_340m("hgrn2_340m", mixer=HGRN2(heads=8))
 
 
 def deltanet_340m() -> RunConfig:
@@ -126,15 +66,7 @@ def deltanet_340m() -> RunConfig:
 
     Command: jaxlin train deltanet_340m
     """
-    model = LM(
-        vocab=32_000,
-        width=1024,
-        layers=24,
-        pattern="pure",
-        mixer=DeltaNet(heads=8),
-        attention=Softmax(heads=16),
-    )
-    return _small("deltanet_340m", model)
+    return scale_340m("deltanet_340m", mixer=DeltaNet(heads=8))
 
 
 def gated_deltanet_340m() -> RunConfig:
@@ -142,15 +74,7 @@ def gated_deltanet_340m() -> RunConfig:
 
     Command: jaxlin train gated_deltanet_340m
     """
-    model = LM(
-        vocab=32_000,
-        width=1024,
-        layers=21,
-        pattern="pure",
-        mixer=GatedDeltaNet(heads=6, head_dim=128),
-        attention=Softmax(heads=16),
-    )
-    return _small("gated_deltanet_340m", model)
+    return scale_340m("gated_deltanet_340m", layers=21, mixer=GatedDeltaNet(heads=6, head_dim=128))
 
 
 def transformer_1b3() -> RunConfig:
@@ -158,8 +82,7 @@ def transformer_1b3() -> RunConfig:
 
     Command: jaxlin train transformer_1b3 mesh.fsdp=8
     """
-    model = LM(vocab=32_000, width=2048, layers=24, pattern="full", attention=Softmax(heads=32))
-    return _large("transformer_1b3", model)
+    return scale_1b3("transformer_1b3", pattern="full")
 
 
 def gla_1b3() -> RunConfig:
@@ -167,15 +90,7 @@ def gla_1b3() -> RunConfig:
 
     Command: jaxlin train gla_1b3 mesh.fsdp=8
     """
-    model = LM(
-        vocab=32_000,
-        width=2048,
-        layers=24,
-        pattern="pure",
-        mixer=GLA(heads=4),
-        attention=Softmax(heads=32),
-    )
-    return _large("gla_1b3", model)
+    return scale_1b3("gla_1b3", mixer=GLA(heads=4))
 
 
 def hgrn_1b3() -> RunConfig:
@@ -183,15 +98,7 @@ def hgrn_1b3() -> RunConfig:
 
     Command: jaxlin train hgrn_1b3 mesh.fsdp=8
     """
-    model = LM(
-        vocab=32_000,
-        width=2048,
-        layers=24,
-        pattern="pure",
-        mixer=HGRN(),
-        attention=Softmax(heads=32),
-    )
-    return _large("hgrn_1b3", model)
+    return scale_1b3("hgrn_1b3", mixer=HGRN())
 
 
 def retnet_1b3() -> RunConfig:
@@ -199,16 +106,7 @@ def retnet_1b3() -> RunConfig:
 
     Command: jaxlin train retnet_1b3 mesh.fsdp=8
     """
-    model = LM(
-        vocab=32_000,
-        width=2048,
-        layers=24,
-        pattern="pure",
-        mixer=RetNet(heads=8),
-        attention=Softmax(heads=32),
-        ffn=FeedForward(ratio=2.0),
-    )
-    return _large("retnet_1b3", model)
+    return scale_1b3("retnet_1b3", mixer=RetNet(heads=8), ffn=FeedForward(ratio=2.0))
 
 
 def hgrn2_1b3() -> RunConfig:
@@ -216,15 +114,7 @@ def hgrn2_1b3() -> RunConfig:
 
     Command: jaxlin train hgrn2_1b3 mesh.fsdp=8
     """
-    model = LM(
-        vocab=32_000,
-        width=2048,
-        layers=24,
-        pattern="pure",
-        mixer=HGRN2(heads=16),
-        attention=Softmax(heads=32),
-    )
-    return _large("hgrn2_1b3", model)
+    return scale_1b3("hgrn2_1b3", mixer=HGRN2(heads=16))
 
 
 def deltanet_1b3() -> RunConfig:
@@ -232,15 +122,7 @@ def deltanet_1b3() -> RunConfig:
 
     Command: jaxlin train deltanet_1b3 mesh.fsdp=8
     """
-    model = LM(
-        vocab=32_000,
-        width=2048,
-        layers=24,
-        pattern="pure",
-        mixer=DeltaNet(heads=16),
-        attention=Softmax(heads=32),
-    )
-    return _large("deltanet_1b3", model)
+    return scale_1b3("deltanet_1b3", mixer=DeltaNet(heads=16))
 
 
 def gated_deltanet_1b3() -> RunConfig:
@@ -248,12 +130,4 @@ def gated_deltanet_1b3() -> RunConfig:
 
     Command: jaxlin train gated_deltanet_1b3 mesh.fsdp=8
     """
-    model = LM(
-        vocab=32_000,
-        width=2048,
-        layers=21,
-        pattern="pure",
-        mixer=GatedDeltaNet(heads=6, head_dim=256),
-        attention=Softmax(heads=32),
-    )
-    return _large("gated_deltanet_1b3", model)
+    return scale_1b3("gated_deltanet_1b3", layers=21, mixer=GatedDeltaNet(heads=6, head_dim=256))

@@ -8,14 +8,14 @@ Its full attention is latent (MLA) and its feed-forward a mixture of experts; th
 softmax attention and SwiGLU, and the recipe of the hybrid study at its smaller scale.
 """
 
+from configs.fineweb import scale_340m
 from jaxlin.config.mixers.kda import KDA
 from jaxlin.config.mixers.softmax import Softmax
 from jaxlin.config.model import LM, FeedForward
-from jaxlin.config.optimizers.adamw import AdamW
 from jaxlin.config.optimizers.muon import Muon
 from jaxlin.config.run import Eval, RunConfig
 from jaxlin.config.schedules.shapes import Cosine
-from jaxlin.config.sources.text import Packed, Stdlib
+from jaxlin.config.sources.text import Stdlib
 
 
 def kda_340m() -> RunConfig:
@@ -23,23 +23,7 @@ def kda_340m() -> RunConfig:
 
     Command: jaxlin train kda_340m
     """
-    return RunConfig(
-        name="kda_340m",
-        steps=38_147,
-        batch=256,
-        context=2048,
-        model=LM(
-            vocab=32_000,
-            width=1024,
-            layers=24,
-            pattern="pure",
-            mixer=KDA(heads=8),
-            attention=Softmax(heads=16),
-        ),
-        data=Packed(path="data/fineweb_edu"),
-        optim=AdamW(lr=3e-4, weight_decay=0.01),
-        schedule=Cosine(warmup=1000, final=0.1),
-    )
+    return scale_340m("kda_340m", mixer=KDA(heads=8))
 
 
 def kda_tiny() -> RunConfig:

@@ -5,14 +5,14 @@ library's (RMSNorm, SwiGLU) where TransNormerLLM has norms without scales and a 
 activation; the recipe is that of the hybrid study at its smaller scale.
 """
 
+from configs.fineweb import scale_340m
 from jaxlin.config.mixers.lightning import Lightning
 from jaxlin.config.mixers.softmax import Softmax
 from jaxlin.config.model import LM, FeedForward
-from jaxlin.config.optimizers.adamw import AdamW
 from jaxlin.config.optimizers.muon import Muon
 from jaxlin.config.run import Eval, RunConfig
 from jaxlin.config.schedules.shapes import Cosine
-from jaxlin.config.sources.text import Packed, Stdlib
+from jaxlin.config.sources.text import Stdlib
 
 
 def lightning_340m() -> RunConfig:
@@ -20,23 +20,11 @@ def lightning_340m() -> RunConfig:
 
     Command: jaxlin train lightning_340m
     """
-    return RunConfig(
-        name="lightning_340m",
-        steps=38_147,
-        batch=256,
-        context=2048,
-        model=LM(
-            vocab=32_000,
-            width=1024,
-            layers=24,
-            pattern="lightning(heads=8, lrpe=true) + 23*mixer",
-            mixer=Lightning(heads=8),
-            attention=Softmax(heads=16),
-            ffn=FeedForward(hidden=2560),  # 5 d^2 in the mixer leave this much for 12 d^2 a block
-        ),
-        data=Packed(path="data/fineweb_edu"),
-        optim=AdamW(lr=3e-4, weight_decay=0.01),
-        schedule=Cosine(warmup=1000, final=0.1),
+    return scale_340m(
+        "lightning_340m",
+        pattern="lightning(heads=8, lrpe=true) + 23*mixer",
+        mixer=Lightning(heads=8),
+        ffn=FeedForward(hidden=2560),  # 5 d^2 in the mixer leave this much for 12 d^2 a block
     )
 
 

@@ -44,6 +44,7 @@ def _presets(module: ModuleType) -> dict[str, Callable[[], RunConfig]]:
         for name, make in inspect.getmembers(module, inspect.isfunction)
         if make.__module__ == module.__name__
         and not name.startswith("_")
+        and not inspect.signature(make).parameters  # those that take some are what presets share
         and make.__annotations__.get("return") in (RunConfig, "RunConfig")
     }
 
