@@ -27,7 +27,9 @@ def _run(
     name: str, model: dict[str, Any], width: int, heads: int, batch: int, steps: int
 ) -> RunConfig:
     attention = Softmax(heads=heads)
-    frame = dict(vocab=32_000, width=width, layers=24, pattern="pure", attention=attention)
+    frame: dict[str, Any] = dict(
+        vocab=32_000, width=width, layers=24, pattern="pure", attention=attention
+    )
     return RunConfig(
         name=name,
         steps=steps,
