@@ -65,7 +65,13 @@ def _marks(name: str, config: Any) -> list[pytest.MarkDecorator]:
     return [pytest.mark.long if config.kind in ALIKE else pytest.mark.slow]
 
 
+def _of_default(name: str, config: Any) -> list[pytest.MarkDecorator]:
+    """All variants wait."""
+    return _marks(name, config) if name in DEFAULT else [pytest.mark.long]
+
+
 CASES = [pytest.param(config, id=name, marks=_marks(name, config)) for name, config in ALL.items()]
+FEWER = [pytest.param(c, id=name, marks=_of_default(name, c)) for name, c in ALL.items()]
 
 
 @pytest.mark.parametrize("config", CASES)
@@ -107,7 +113,7 @@ def causal(config: Any) -> None:
     assert not changed[:at].any() and changed[at]
 
 
-@pytest.mark.parametrize("config", CASES)
+@pytest.mark.parametrize("config", FEWER)
 def test_the_last_device_sees_the_first_token(config: Any) -> None:
     """And only its own slice where nothing travels, or the first half would prove nothing."""
     window = getattr(config, "window", None)

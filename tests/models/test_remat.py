@@ -27,7 +27,7 @@ def value_and_gradients(kind, remat):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["gla", "hybrid"])
+@pytest.mark.parametrize("kind", ["gla", pytest.param("hybrid", marks=pytest.mark.long)])
 @pytest.mark.parametrize("remat", ["full", "dots", "mixer"])
 def test_values_and_gradients_are_equal(kind, remat):
     # The same operations, possibly fused otherwise: a few float32 roundings.
