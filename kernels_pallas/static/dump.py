@@ -24,7 +24,7 @@ SLOTS = {
 PROGRAM = "-final_bundles.txt"
 USE = "-final_hlo-static-per-bundle-utilization.txt"
 VMEM = "vmem_report.html"
-BUNDLE = re.compile(r"^\s*(?:0x[0-9a-f]+|\d+)\s+(\w\w)?\s*:\s*(>*)\s*\{", re.MULTILINE)
+BUNDLE = re.compile(r"^\s*(?:0x[0-9a-f]+|\d+)\s+(\w\w)?\s*:\s*(>*)\s*\{(\})?", re.MULTILINE)
 
 
 def flags(folder: Path) -> str:
@@ -84,7 +84,8 @@ def read_use(text: str) -> tuple[list[list[int]], dict[str, int]]:
 
 
 def read_parts(program: str, use: list[list[int]]) -> list[dict[str, Any]]:
-    """See `read`. A ">" before a bundle stands for each loop around it, LB marks a loop's first."""
+    """See `read`. A ">" before a bundle stands for each loop around it, LB marks a loop's first. An
+    empty bundle is printed without them."""
     parts: list[dict[str, Any]] = []
     inside: list[int] = []
 
@@ -97,8 +98,9 @@ def read_parts(program: str, use: list[list[int]]) -> list[dict[str, Any]]:
     bundles = BUNDLE.findall(program)
     if len(bundles) != len(use):
         raise ValueError(f"the compiler dumped {len(bundles)} bundles and the use of {len(use)}")
-    for (mark, depth), slots in zip(bundles, use, strict=True):
-        del inside[1 + len(depth) - (mark == "LB") :]
+    for (mark, depth, empty), slots in zip(bundles, use, strict=True):
+        if not empty:
+            del inside[1 + len(depth) - (mark == "LB") :]
         if mark == "LB":
             enter()
         part = parts[inside[-1]]

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from kernels_pallas.static import CHIPS, Costs, LibtpuMissing, static_cost, tracing_for
+from kernels_pallas.static import CHIPS, Costs, LibtpuMissing, dump, static_cost, tracing_for
 from kernels_pallas.static.calls import pallas_calls
 from tests.kernels_pallas.aot import aot, compile_for, copies
 from tests.kernels_pallas.small import product, summed
@@ -83,6 +83,17 @@ def test_more_work_a_step_takes_more_bundles(costs):
         for rows in (16, 128)
     )
     assert small < large < 4 * small
+
+
+def test_an_empty_bundle_leaves_no_loop():
+    """It is printed without the marks of the loops around it."""
+    marks = ["", "LB: >", ": >", None, ": >", "LB: >>", None, ": >>", ": >", ""]
+    lines = [
+        f" 0x{i:x} : {{}}" if mark is None else f" 0x{i:x} {mark or ':'} {{ %x = y }}"
+        for i, mark in enumerate(marks)
+    ]
+    parts = dump.read_parts("\n".join(lines), [[0] * len(dump.SLOTS)] * len(lines))
+    assert [(part["parent"], part["bundles"]) for part in parts] == [(None, 2), (0, 5), (1, 3)]
 
 
 @aot
