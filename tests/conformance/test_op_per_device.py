@@ -13,10 +13,14 @@ from jax.sharding import PartitionSpec as P
 import kernels_pallas as kp
 from kernels_pallas.static.compiling import unkept
 from tests.conformance.ops import Case, Dims, assert_close, device_arrays, each, exact, make_case
-from tests.conformance.test_ops import BOUND32, FORMS, LAST
+from tests.conformance.test_ops import BOUND32, FORMS, LAST, WAYS
 from tests.kernels_pallas.aot import CHIPS, aot
 
-CASES = each(FORMS, "xla") + each(LAST, "pallas_tpu")
+CASES = [
+    pytest.param(*case, marks=[] if case[:2] in WAYS else pytest.mark.slow)
+    for case in each(FORMS, "xla")
+]
+CASES += each(LAST, "pallas_tpu")
 DIMS = Dims(b=4, h=2, k=64, v=64)
 
 

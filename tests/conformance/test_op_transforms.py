@@ -28,7 +28,6 @@ from tests.conformance.test_ops import (
     BOUND64,
     CHUNK,
     EVERYTHING,
-    FORMS,
     LAST,
     STARTS,
     WAYS,
@@ -36,6 +35,7 @@ from tests.conformance.test_ops import (
 
 T, OPTIONS = 20, {"implementation": "xla", "chunk_size": 8}
 # Kernels under the transformations: one form of decay for each op.
+CONSTANT = ("linear_attention", "constant")
 TRANSFORMED = each(WAYS, "xla") + each(LAST, *KERNELS)
 
 
@@ -129,7 +129,7 @@ def test_without_jit_under_remat_and_in_a_scan(name: str, form: str, implementat
 
 @pytest.mark.parametrize(
     ("name", "form", "implementation"),
-    each(FORMS, *PLAIN) + each([("linear_attention", "constant"), *LAST], *KERNELS),
+    each([CONSTANT, *WAYS], *PLAIN) + each([CONSTANT, *LAST], *KERNELS),
 )
 def test_shard_map_over_the_batch(name: str, form: str, implementation: str) -> None:
     """A constant decay is held once, everything else per device."""

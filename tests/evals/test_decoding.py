@@ -12,7 +12,7 @@ from tests.evals.tiny import HYBRID, VOCAB, tiny
 
 GREEDY = Sampling(temperature=0.0)
 PROMPTS = [[256, 5, 9, 200, 3, 3, 7], [256, 65], [256, *range(40, 59)]]
-PATTERNS = ["softmax(heads=2,window=5)", HYBRID]
+PATTERNS = [pytest.param("softmax(heads=2,window=5)", marks=pytest.mark.slow), HYBRID]
 
 
 def tokens(pattern, prompts, n=8, sampling=GREEDY, **settings):

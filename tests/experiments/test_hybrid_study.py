@@ -49,7 +49,7 @@ def test_the_card_shows_the_results(study):
 def test_another_figure_is_another_card(study, tmp_path):
     for name in ("sweep.json", "results.jsonl"):
         (tmp_path / name).write_bytes((card.RESULTS / name).read_bytes())
-    lines = [json.loads(line) for line in (tmp_path / "results.jsonl").open()]
+    lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
     lines[0]["final"]["task.mqar.accuracy"] += 0.5
     (tmp_path / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert card.blocks(read(tmp_path))["scores"] != card.blocks(study)["scores"]

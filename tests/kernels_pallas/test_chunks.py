@@ -31,7 +31,10 @@ def outputs_and_gradients(cut: Plan, given: list[jax.Array], ids: jax.Array) -> 
     return [np.asarray(x) for x in (outputs, state, *pull((outputs, state)))]
 
 
-@pytest.mark.parametrize("sequences, heads", [(1, 1), (1, 2), (2, 4), (1, 4)])
+@pytest.mark.parametrize(
+    ("sequences", "heads"),
+    [(1, 1), (2, 4), *(pytest.param(1, heads, marks=pytest.mark.slow) for heads in (2, 4))],
+)
 def test_blocks_change_nothing(sequences: int, heads: int) -> None:
     given = arrays(4, 37, 4, 8)
     ids = jnp.cumsum(jnp.arange(37) % 11 == 5)[None] + jnp.arange(4)[:, None]

@@ -36,6 +36,10 @@ VARIANTS = {
         SMALL, accumulate=2, ema=0.9, optim=Muon(lr=2e-2, adam_lr=1e-2)
     ),
 }
+CONTROLS = [
+    pytest.param(cfg, id=name, marks=[] if name == "plain" else pytest.mark.slow)
+    for name, cfg in VARIANTS.items()
+]
 LEARNT = ("params", "adapters", "opt_state", "ema")
 
 
@@ -88,7 +92,7 @@ def test_a_bad_step_changes_nothing_but_the_count(cfg):
     assert distance(learnt(state), before) > 0
 
 
-@pytest.mark.parametrize("cfg", VARIANTS.values(), ids=VARIANTS)
+@pytest.mark.parametrize("cfg", CONTROLS)
 def test_without_the_guard_it_would_be_in_everything(cfg):
     """The control of the test above."""
     state, _ = steps(cfg, start(cfg), [poisoned(0)], unguarded(cfg))

@@ -55,7 +55,7 @@ SLOWLY = [
 
 
 @pytest.mark.parametrize(("remat", "method"), [("mixer", "all_gather"), *SLOWLY])
-@pytest.mark.parametrize("pattern", ["gla(heads=2)", "mixer"])
+@pytest.mark.parametrize("pattern", ["gla(heads=2)", pytest.param("mixer", marks=pytest.mark.slow)])
 def test_a_layer_gathers_once_there_and_once_back(pattern: str, remat: str, method: str) -> None:
     """In a scan over layers and in its transpose, whatever is recomputed; nothing else is sent but
     gradients of parameters, halos of convolutions, and scalars."""
