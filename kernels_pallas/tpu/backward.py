@@ -30,6 +30,7 @@ from kernels_pallas.tpu.grid import (
     turns,
     whole,
 )
+from kernels_pallas.tpu.key_weights import Room
 from kernels_pallas.tpu.products import Products
 
 
@@ -54,8 +55,10 @@ def run_backward(
         # On the way forward the block waits at the chunk that the way back needs first.
         return b, h, first_of(g) + last - back * j
 
-    def kernel(tokens, sums, before, d_out, d_final, grads, d_state, states, *inverses) -> None:
+    def kernel(tokens, sums, before, d_out, d_final, grads, d_state, states, *more) -> None:
         prod = Products(cut.short)
+        inverses: tuple[Any, ...] = more if tokens.beta is not None else ()
+        room = Room(*more) if more and not inverses else None
         back, j = pl.program_id(3), pl.program_id(4)
 
         @pl.when((pl.program_id(2) == 0) & (back == 0) & (j == 0))
@@ -83,8 +86,10 @@ def run_backward(
 
         @pl.when(back == 1)
         def _back() -> None:
-            for heads in turns(cut, tokens):
-                chunk, entering = read(prod, tokens, sums, heads), states[last - j, heads]
+            if room is not None:
+                room.fill(tokens.log_decay)
+            for heads in turns(cut, tokens, cut.together):
+                chunk, entering = read(prod, tokens, sums, heads, room), states[last - j, heads]
                 known = None if chunk.beta is None else inverses[0][last - j, heads]
                 d = cut.scale * d_out[0, heads].astype(jnp.float32)
                 gradients, d_entering = rule.backward(
@@ -93,10 +98,12 @@ def run_backward(
                 d_state[0, heads] = d_entering
                 write(grads, gradients, heads)
 
-    scratch = [pltpu.VMEM((cut.chunks, cut.heads, *d_final.shape[2:]), jnp.float32)]
+    scratch: list[Any] = [pltpu.VMEM((cut.chunks, cut.heads, *d_final.shape[2:]), jnp.float32)]
     if tokens.beta is not None:
         kind = jnp.bfloat16 if cut.short else jnp.float32
         scratch.append(pltpu.VMEM((cut.chunks, cut.heads, cut.rows, cut.rows), kind))
+    elif tokens.log_decay is not None and tokens.log_decay.ndim == 4:
+        scratch += Room.of(cut.heads, cut.rows, tokens.q.shape[3])
     late = specs(cut, tokens, on_the_way_back)
     return pl.pallas_call(
         kernel,

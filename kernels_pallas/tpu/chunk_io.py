@@ -11,6 +11,7 @@ from kernels_pallas.tpu.chunk import Chunk, Gradients
 from kernels_pallas.tpu.decay import HeadDecay, NoDecay, Weights
 from kernels_pallas.tpu.grid import Tokens
 from kernels_pallas.tpu.key_decay import KeyDecay, KeyEnds
+from kernels_pallas.tpu.key_weights import KeptWeights, KeyWeights, Room
 from kernels_pallas.tpu.patterns import AFTER, UPTO, KeyPatterns, key_patterns, patterns
 from kernels_pallas.tpu.products import Products
 from kernels_pallas.tpu.rows import column, row
@@ -26,11 +27,13 @@ def sums_of(tokens: Tokens, rows: int) -> Array | KeyPatterns | None:
     return patterns(rows) if g.ndim == 5 else key_patterns(rows)
 
 
-def read(prod: Products, tokens: Any, sums: Any, heads: slice = ALL) -> Chunk:
-    """The chunk of a grid step."""
+def read(
+    prod: Products, tokens: Any, sums: Any, heads: slice = ALL, room: Room | None = None
+) -> Chunk:
+    """The chunk of a grid step; room: that of its weights, where they are kept."""
     q, k, v = (x[0, heads] for x in tokens[:3])
     beta = None if tokens.beta is None else as_column(tokens.beta[0, heads, 0])
-    return Chunk(q, k, v, beta, _weights(prod, tokens.log_decay, sums, heads))
+    return Chunk(q, k, v, beta, _weights(prod, tokens.log_decay, sums, heads, room))
 
 
 def read_to_advance(prod: Products, tokens: Any, sums: Any) -> Chunk:
@@ -41,12 +44,14 @@ def read_to_advance(prod: Products, tokens: Any, sums: Any) -> Chunk:
     return chunk._replace(weights=KeyEnds(prod, tokens.log_decay[0], sums.after[...]))
 
 
-def _weights(prod: Products, g: Any, sums: Any, heads: slice) -> Weights:
+def _weights(prod: Products, g: Any, sums: Any, heads: slice, room: Room | None) -> Weights:
     if g is None:
         return NoDecay(prod)
     if len(g.shape) == 5:
         return HeadDecay(prod, g[0, heads, 0], sums[UPTO], sums[AFTER])
-    return KeyDecay(prod, g[0, heads], sums)
+    return KeyDecay(
+        prod, KeyWeights(g[0, heads]) if room is None else KeptWeights(room, heads), sums
+    )
 
 
 def write(refs: Tokens, grads: Gradients, heads: slice) -> None:

@@ -53,7 +53,7 @@ def run_forward(
             def _keep() -> None:
                 before[0][0, :, 0] = state[0]
 
-        for heads in turns(cut, tokens):
+        for heads in turns(cut, tokens, 2):
             chunk, entering = read(prod, tokens, sums, heads), state[0, heads]
             found = rule.forward(prod, chunk, entering)
             found_out = cut.scale * rule.outputs(prod, chunk, entering, found)

@@ -22,6 +22,7 @@ class Cut(NamedTuple):
     short: bool  # bfloat16 products
     interpret: Any
     vmem_bytes: int
+    together: int  # heads a turn of the backward pass, where it takes turns
 
 
 class Tokens(NamedTuple):
@@ -34,15 +35,16 @@ class Tokens(NamedTuple):
     beta: Any  # [b, h, n, 1, c], or None: the additive rule
 
 
-def turns(cut: Cut, tokens: Tokens) -> list[slice]:
+def turns(cut: Cut, tokens: Tokens, together: int) -> list[slice]:
     """Which heads of a step are worked on together, one turn after the other.
 
     All, so that products of one fill the waits of another. An additive state with a decay a key has
-    many values a head, of which registers hold few: its heads go in pairs.
+    many values a head, of which registers hold few: at most `together` heads go at once.
     """
     decay = tokens.log_decay
-    pairs = tokens.beta is None and decay is not None and len(decay.shape) == 4
-    together = 2 if pairs else cut.heads
+    if tokens.beta is not None or decay is None or len(decay.shape) != 4:
+        together = cut.heads
+    together = -(-cut.heads // -(-cut.heads // together))  # in turns of nearly equal size
     return [slice(s, min(s + together, cut.heads)) for s in range(0, cut.heads, together)]
 
 

@@ -14,20 +14,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from kernels_pallas.tpu.decay import LOG2_E, Weights
-from kernels_pallas.tpu.ladder import (
-    climb,
-    climb_tiles,
-    gradient,
-    over_tiles,
-    part,
-    spread,
-    totals_of_tiles,
-)
+from kernels_pallas.tpu.key_weights import KeptWeights, KeyWeights
+from kernels_pallas.tpu.ladder import gradient, over_tiles, part
 from kernels_pallas.tpu.patterns import DIAGONAL, KeyPatterns
 from kernels_pallas.tpu.products import Products, total
 from kernels_pallas.tpu.rows import (
     SMALL,
-    SUBLANES,
     add_earlier,
     add_later,
     earlier_blocks,
@@ -39,36 +31,29 @@ from kernels_pallas.tpu.rows import (
 
 
 class KeyDecay(Weights):
-    """One log decay a key and token: g [h, c, k]."""
+    """One log decay a key and token, by the weights that it gives."""
 
-    def __init__(self, prod: Products, g: Float[Array, "h c k"], patterns: KeyPatterns) -> None:
-        self.prod, self.patterns = prod, patterns
-        c = g.shape[1]
-        small, since, to_end = climb(g * LOG2_E)
-        totals = totals_of_tiles(since)
-        large, before, after = climb_tiles(totals)
-        large = large[: (c - 1).bit_length() - SMALL]
-        self.in_tile, self.to_border = jnp.exp2(since), jnp.exp2(to_end)
-        self.levels = [jnp.exp2(x) for x in small] + [spread(jnp.exp2(x), c) for x in large]
-        self.before, self.after = spread(jnp.exp2(before), c), spread(jnp.exp2(after), c)
-        last = slice(c // SUBLANES - 1, c // SUBLANES)
-        self.whole = jnp.exp2((before + totals)[:, last])
+    def __init__(
+        self, prod: Products, weights: KeyWeights | KeptWeights, patterns: KeyPatterns
+    ) -> None:
+        self.prod, self.weights, self.patterns = prod, weights, patterns
         self.meets, self.meets_below = patterns.meets[0][None], patterns.meets[1][None]
+        self.levels = patterns.meets.shape[1].bit_length() - 1
 
     def since(self, x: Array) -> Array:
-        return self.before * (self.in_tile * x)
+        return self.weights.before * (self.weights.in_tile * x)
 
     def to_end(self, x: Array) -> Array:
-        return self.after * (self.to_border * x)
+        return self.weights.after * (self.weights.to_border * x)
 
     def keep(self, state: Float[Array, "h v k"]) -> Float[Array, "h v k"]:
-        return self.whole * state
+        return self.weights.whole * state
 
     def products(self, lefts: list[Array], right: Array) -> tuple[list[Array], Any]:
         wide = [x.astype(jnp.float32) for x in (*lefts, right)]
         scores = [_Scores(self, x, wide[-1]) for x in wide[:-1]]
         kept = []
-        for level in range(len(self.levels)):
+        for level in range(self.levels):
             kept.append([_Pairs(self, level, x, wide[-1]) for x in wide[:-1]])
             for score, pairs in zip(scores, kept[-1], strict=True):
                 score.add(pairs)
@@ -101,7 +86,7 @@ class KeyDecay(Weights):
         left, right = left.astype(jnp.float32), right.astype(jnp.float32)
         scores = _Scores(self, left, right)
         found = _Cotangents(self, [left], right, [cotangent], [d_since], d_to_end, d_keep)
-        for level in alternating(len(self.levels)):
+        for level in alternating(self.levels):
             pairs = _Pairs(self, level, left, right)
             scores.add(pairs)
             found.add([pairs])
@@ -110,10 +95,12 @@ class KeyDecay(Weights):
 
 
 def alternating(levels: int) -> list[int]:
-    """Levels above a tile in descending order, each before one within a tile: they load different
-    units, and the compiler keeps near to the order that it is given."""
-    pairs = itertools.zip_longest(reversed(range(SMALL, levels)), range(SMALL))
-    return [level for pair in pairs for level in pair if level is not None]
+    """Levels above a tile in descending order, each but the first before one within a tile: they
+    load different units, and the compiler keeps near to the order that it is given. Which of those
+    within a tile come first was chosen by static counts."""
+    first, *above = reversed(range(SMALL, levels))
+    pairs = itertools.zip_longest(above, (1, 2, 0))
+    return [first, *(level for pair in pairs for level in pair if level is not None)]
 
 
 class KeyEnds(Weights):
@@ -134,18 +121,25 @@ class _Pairs:
     """One level of one product: later rows of the left with earlier rows of the right."""
 
     def __init__(self, decay: KeyDecay, level: int, left: Array, right: Array) -> None:
-        self.prod, self.level, self.weights = decay.prod, level, decay.levels[level]
+        self.prod, self.level, self.weights = decay.prod, level, decay.weights
         self.meets = decay.meets
         if level >= SMALL:
-            left, right = decay.in_tile * left, decay.to_border * right
-        self.rows = mixed(right, left, level)
-        self.weighted = self.weights * self.rows
+            left, right = decay.weights.in_tile * left, decay.weights.to_border * right
+        weight = self.weights.level(level)
+        if level == 0:  # earlier rows are at the border: they weigh 1, and count for no gate
+            self.rows, self.weighted = left, mixed(right, weight * left, level)
+        else:
+            self.rows = mixed(right, left, level)
+            self.weighted = weight * self.rows
 
-    def pull(self, both: Array) -> Array:
-        """The cotangent of `rows`. both: cotangents, symmetric: a later row meets all earlier rows
-        of its pair, an earlier row all later ones."""
+    def pull(self, both: Array) -> tuple[Array, Array]:
+        """The cotangents of rows, of the later and of the earlier ones. both: cotangents,
+        symmetric: a later row meets all earlier rows of its pair, an earlier row all later ones.
+        """
         masked = jnp.where(self.meets == self.level, both, 0)
-        return self.weights * self.prod.nn(masked, self.weighted)
+        found = self.prod.nn(masked, self.weighted)
+        later = self.weights.level(self.level) * found
+        return later, found if self.level == 0 else later
 
 
 class _Scores:
@@ -192,8 +186,11 @@ class _Cotangents:
         self.d_lefts = [d * right for d in own]
         self.d_right = total([d * x for d, x in zip(own, lefts, strict=True)])
         self.within = {}
-        self.lefts, self.right = [decay.in_tile * x for x in lefts], decay.to_border * right
-        self.above = [decay.before * x for x in d_since], decay.after * d_to_end
+        self.lefts, self.right = (
+            [decay.weights.in_tile * x for x in lefts],
+            decay.weights.to_border * right,
+        )
+        self.above = [decay.weights.before * x for x in d_since], decay.weights.after * d_to_end
         self.totals = [over_tiles(d_keep)]
 
     def sums(self) -> tuple[Array, Array]:
@@ -204,23 +201,26 @@ class _Cotangents:
     def add(self, pairs: list[_Pairs]) -> None:
         level = pairs[0].level
         found = [x.pull(d) for x, d in zip(pairs, self.both, strict=True)]
+        later, earlier = [d for d, _ in found], total([d for _, d in found])
         if level < SMALL:
-            rows = total([x.rows * d for x, d in zip(pairs, found, strict=True)])
+            rows = total([x.rows * d for x, d in zip(pairs, later, strict=True)])
             self.within[level] = rows.astype(self.decay.prod.kind)
             self.d_lefts = [
-                add_later(x, d, level) for x, d in zip(self.d_lefts, found, strict=True)
+                add_later(x, d, level) for x, d in zip(self.d_lefts, later, strict=True)
             ]
-            self.d_right = add_earlier(self.d_right, total(found), level)
+            self.d_right = add_earlier(self.d_right, earlier, level)
         else:
             d_lefts, d_right = self.above
             self.totals = part(self.totals, *self.sums(), 1 << level)
-            d_lefts = [add_later(x, d, level) for x, d in zip(d_lefts, found, strict=True)]
-            self.above = d_lefts, add_earlier(d_right, total(found), level)
+            d_lefts = [add_later(x, d, level) for x, d in zip(d_lefts, later, strict=True)]
+            self.above = d_lefts, add_earlier(d_right, earlier, level)
 
     def done(self) -> tuple[list[Array], Array, Array]:
         decay, (d_lefts, d_right) = self.decay, self.above
         within = [self.within[level] for level in range(SMALL)]
         sums = [*within, *self.sums(), jnp.concatenate(self.totals, axis=1)]
         d_decay = gradient(sums, decay.patterns.gates[...], decay.prod.applied)
-        d_lefts = [x + decay.in_tile * d for x, d in zip(self.d_lefts, d_lefts, strict=True)]
-        return d_lefts, self.d_right + decay.to_border * d_right, d_decay
+        d_lefts = [
+            x + decay.weights.in_tile * d for x, d in zip(self.d_lefts, d_lefts, strict=True)
+        ]
+        return d_lefts, self.d_right + decay.weights.to_border * d_right, d_decay

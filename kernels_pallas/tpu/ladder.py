@@ -13,30 +13,34 @@ from operator import add
 from typing import Any
 
 import jax.numpy as jnp
-from jax.experimental.pallas import tpu as pltpu
 from jaxtyping import Array, Float
 
 from kernels_pallas.tpu.rows import (
     PACKED,
     SMALL,
     SUBLANES,
+    add_earlier,
+    add_later,
+    earlier_blocks,
     from_above,
     from_below,
     from_tiles,
+    interleave,
+    later_blocks,
     later_in_tile,
-    row,
+    mixed,
     tiles,
 )
 
 
 def climb(g: Float[Array, "h c k"]) -> tuple[list[Array], Array, Array]:
     """What the rows want at each level within a tile [h, c, k], and their sums since the tile's
-    start and to its end."""
+    start and to its end. At level 0 of the later rows alone: an earlier one wants none."""
     since, total, levels = tiles(g), tiles(g), []
     to_end: Any = 0.0
     for level in range(SMALL):
         later = later_in_tile(since.shape, level)
-        levels.append(from_tiles(jnp.where(later, since, to_end)))
+        levels.append(from_tiles(jnp.where(later, since, to_end) if level else since))
         earlier_total = jnp.where(later, from_above(total, level), 0)
         later_total = jnp.where(later, 0, from_below(total, level))
         since, to_end = since + earlier_total, to_end + later_total
@@ -47,14 +51,21 @@ def climb(g: Float[Array, "h c k"]) -> tuple[list[Array], Array, Array]:
 def climb_tiles(total: Float[Array, "h n k"]) -> tuple[list[Array], Array, Array]:
     """From the sums of tiles: what their rows want of other tiles at each level [h, n, k], and of
     the tiles before and after."""
+    n, total, levels = total.shape[1], tiles(total), []
     before = after = jnp.zeros_like(total)
-    n, levels = total.shape[1], []
-    for level in range((n - 1).bit_length()):
-        later = (row(total.shape) >> level) & 1 == 1
-        levels.append(jnp.where(later, before, after))
+    for level in range(min((n - 1).bit_length(), SMALL)):
+        later = later_in_tile(total.shape, level)
+        levels.append(from_tiles(jnp.where(later, before, after)))
+        earlier_total = jnp.where(later, from_above(total, level), 0)
+        later_total = jnp.where(later, 0, from_below(total, level))
+        before, after = before + earlier_total, after + later_total
+        total = total + earlier_total + later_total
+    before, after, total = (from_tiles(x) for x in (before, after, total))
+    for level in range(SMALL, (n - 1).bit_length()):
         m = 1 << level
-        other = jnp.where(later, pltpu.roll(total, m, 1), pltpu.roll(total, n - m, 1))
-        before, after = before + jnp.where(later, other, 0), after + jnp.where(later, 0, other)
+        levels.append(mixed(after, before, level))
+        other = interleave(later_blocks(total, m), earlier_blocks(total, m), m)
+        before, after = add_later(before, other, level), add_earlier(after, other, level)
         total = total + other
     return levels, before, after
 

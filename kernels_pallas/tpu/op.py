@@ -19,7 +19,7 @@ from kernels_pallas.chip import Chip
 from kernels_pallas.tpu.backward import run_backward
 from kernels_pallas.tpu.forward import run_forward
 from kernels_pallas.tpu.grid import Cut, Tokens
-from kernels_pallas.tpu.plan import blocks, limit, padded
+from kernels_pallas.tpu.plan import TOGETHER, blocks, limit, padded
 
 # exp is exactly 0, and sums over a chunk stay finite where a gate is -inf.
 CLOSED = -1e5
@@ -62,6 +62,7 @@ def plan(
         short=short,
         interpret=interpret,
         vmem_bytes=limit(chip),
+        together=TOGETHER[chip.kind],
     )
 
 

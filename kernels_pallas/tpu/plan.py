@@ -10,6 +10,8 @@ from kernels_pallas.tables import lookup
 
 # Vector memory of a core in MiB, of the kinds that the kernels are compiled for in tests.
 VMEM = {"TPU v5 lite": 128, "TPU v5": 64, "TPU v6 lite": 128, "TPU7x": 64}
+# Heads a turn of the backward pass (`grid.turns`), by the static counts of these kinds.
+TOGETHER = {"TPU v5 lite": 3, "TPU v5": 3, "TPU v6 lite": 4, "TPU7x": 4}
 ROWS = (16, 32, 64, 128)
 WIDEST = (256, 512)  # k and v
 NAME = "pallas_tpu"
