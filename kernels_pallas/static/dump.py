@@ -86,28 +86,41 @@ def read_use(text: str) -> tuple[list[list[int]], dict[str, int]]:
 def read_parts(program: str, use: list[list[int]]) -> list[dict[str, Any]]:
     """See `read`. A ">" before a bundle stands for each loop around it, LB marks a loop's first. An
     empty bundle is printed without them."""
-    parts: list[dict[str, Any]] = []
-    inside: list[int] = []
-
-    def enter() -> None:
-        parent = inside[-1] if inside else None
-        parts.append({"parent": parent, "bundles": 0, "slots": dict.fromkeys(SLOTS.values(), 0)})
-        inside.append(len(parts) - 1)
-
-    enter()
-    bundles = BUNDLE.findall(program)
+    bundles = [(mark, len(depth), bool(empty)) for mark, depth, empty in BUNDLE.findall(program)]
     if len(bundles) != len(use):
         raise ValueError(f"the compiler dumped {len(bundles)} bundles and the use of {len(use)}")
-    for (mark, depth, empty), slots in zip(bundles, use, strict=True):
-        if not empty:
-            del inside[1 + len(depth) - (mark == "LB") :]
-        if mark == "LB":
-            enter()
-        part = parts[inside[-1]]
+    parts: list[dict[str, Any]] = []
+    inside: list[tuple[int, int]] = []  # parts, and the bundles that end them
+
+    def enter(last: int) -> None:
+        parent = inside[-1][0] if inside else None
+        parts.append({"parent": parent, "bundles": 0, "slots": dict.fromkeys(SLOTS.values(), 0)})
+        inside.append((len(parts) - 1, last))
+
+    enter(len(bundles))
+    for at, slots in enumerate(use):
+        while inside[-1][1] < at:
+            inside.pop()
+        if bundles[at][0] == "LB":
+            enter(_last_of_loop(bundles, at))
+        part = parts[inside[-1][0]]
         part["bundles"] += 1
         for name, n in zip(SLOTS.values(), slots, strict=True):
             part["slots"][name] += n
     return parts
+
+
+def _last_of_loop(bundles: list[tuple[str, int, bool]], first: int) -> int:
+    """The last bundle as deep as the first one. Those between that are less deep do, under a
+    predicate, what follows the loop, and are issued in each of its turns."""
+    depth, last = bundles[first][1], first
+    for at in range(first + 1, len(bundles)):
+        mark, here, empty = bundles[at]
+        if not empty and mark == "LB" and here <= depth:
+            break
+        if not empty and here >= depth:
+            last = at
+    return last
 
 
 def read_vmem(folder: Path) -> dict[str, dict[str, int]]:

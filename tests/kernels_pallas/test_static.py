@@ -85,15 +85,16 @@ def test_more_work_a_step_takes_more_bundles(costs):
     assert small < large < 4 * small
 
 
-def test_an_empty_bundle_leaves_no_loop():
-    """It is printed without the marks of the loops around it."""
-    marks = ["", "LB: >", ": >", None, ": >", "LB: >>", None, ": >>", ": >", ""]
+def test_an_empty_bundle_and_one_of_what_follows_leave_no_loop():
+    """The former is printed without the marks of the loops around it, the latter stands among
+    bundles of the loop."""
+    marks = ["", "LB: >", ": >", None, ": >", "LB: >>", None, ": >", ": >>", ": >", ""]
     lines = [
         f" 0x{i:x} : {{}}" if mark is None else f" 0x{i:x} {mark or ':'} {{ %x = y }}"
         for i, mark in enumerate(marks)
     ]
     parts = dump.read_parts("\n".join(lines), [[0] * len(dump.SLOTS)] * len(lines))
-    assert [(part["parent"], part["bundles"]) for part in parts] == [(None, 2), (0, 5), (1, 3)]
+    assert [(part["parent"], part["bundles"]) for part in parts] == [(None, 2), (0, 5), (1, 4)]
 
 
 @aot
