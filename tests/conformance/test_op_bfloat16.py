@@ -24,7 +24,7 @@ from tests.conformance.test_ops import FORMS, KEYS, SPECIAL, STARTS, T
 BOUND, PARALLEL = 2.0**-7, 2.0**-6
 DECAYS = [(name, form) for name, form in FORMS if form in ("none", "head", "key")]
 LIMIT = 400  # seconds; 83 measured where seven processes share a core
-slow = pytest.mark.slow
+slow, long = pytest.mark.slow, pytest.mark.long
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +64,7 @@ def test_documents(name: str, form: str, implementation: str) -> None:
 
 
 @slow
-@pytest.mark.parametrize("t", (1, 16, 63, 64, 200))
+@pytest.mark.parametrize("t", (1, 63, *(pytest.param(t, marks=long) for t in (16, 64, 200))))
 @pytest.mark.parametrize(("name", "form", "implementation"), each(DECAYS, *BFLOAT16))
 def test_lengths(name: str, form: str, implementation: str, t: int) -> None:
     check(make_case(name, form, t), implementation)

@@ -90,7 +90,7 @@ def test_killed_at_a_point(point, whole, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.long) for n in (1, 2, 3))])
 def test_killed_at_random(seed, whole, tmp_path):
     """Five times in a row, at points or at times; seed 0 compiles everything anew."""
     run, random = tmp_path / "run", np.random.default_rng(seed)

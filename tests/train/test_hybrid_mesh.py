@@ -31,7 +31,7 @@ def test_hybrid_agrees_with_one_device_on_2x2x2():
     assert losses[-1] < losses[0]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_layers_know_of_their_depth_is_the_same_on_2x2x2():
     """A parameter of the whole depth, and slopes of heads, split over tensor and sequence."""
     model = replace(MODEL, pattern="hgrn + hgrn2(heads=2) + lightning(heads=2, lrpe=true)")

@@ -27,7 +27,11 @@ def hybrid(mesh: Mesh, pattern: str, layers: int, **model) -> RunConfig:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "mesh",
-    [Mesh(data=1, seq=8), Mesh(data=2, fsdp=1, seq=2, tensor=2), Mesh(data=1, fsdp=2, seq=4)],
+    [
+        Mesh(data=2, fsdp=1, seq=2, tensor=2),
+        pytest.param(Mesh(data=1, seq=8), marks=pytest.mark.long),
+        pytest.param(Mesh(data=1, fsdp=2, seq=4), marks=pytest.mark.long),
+    ],
 )
 def test_three_steps_equal_those_of_one_device(mesh: Mesh) -> None:
     alone = hybrid(SMALL.mesh, "gla(heads=2) + mixer + attention", 3)
@@ -47,14 +51,16 @@ def program(cfg: RunConfig) -> str:
 
 LAYERS = 4
 STATE = "f32[8,2,4,8]"  # [b, h, k, v]
-SLOWLY = [
-    pytest.param(remat, method, marks=pytest.mark.slow)
-    for remat in ("full", "dots", "mixer")
-    for method in ("all_gather", "hierarchical")
+LATER = [
+    pytest.param("full", "all_gather", marks=pytest.mark.slow),
+    pytest.param("mixer", "hierarchical", marks=pytest.mark.slow),
+    pytest.param("full", "hierarchical", marks=pytest.mark.long),
+    pytest.param("dots", "all_gather", marks=pytest.mark.long),
+    pytest.param("dots", "hierarchical", marks=pytest.mark.long),
 ]
 
 
-@pytest.mark.parametrize(("remat", "method"), [("mixer", "all_gather"), *SLOWLY])
+@pytest.mark.parametrize(("remat", "method"), [("mixer", "all_gather"), *LATER])
 @pytest.mark.parametrize("pattern", ["gla(heads=2)", pytest.param("mixer", marks=pytest.mark.slow)])
 def test_a_layer_gathers_once_there_and_once_back(pattern: str, remat: str, method: str) -> None:
     """In a scan over layers and in its transpose, whatever is recomputed; nothing else is sent but
