@@ -59,7 +59,13 @@ def test_it_is_the_op(name: str, form: str, starts: tuple[int, ...]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ranks", [pytest.param(4, marks=pytest.mark.long), 8])
-@pytest.mark.parametrize(("name", "form"), FORMS)
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        pytest.param(*way, marks=[pytest.mark.long] if way[1] in ("constant", "head") else [])
+        for way in FORMS
+    ],
+)
 def test_every_method(name: str, form: str, ranks: int) -> None:
     check(make_case(name, form, T, dims=DIMS, starts=STARTS), METHODS, ranks)
 

@@ -12,17 +12,19 @@ from jax.experimental.pallas import tpu as pltpu
 from tests.conformance.ops import assert_close, each, evaluate, exact, make_case
 from tests.conformance.test_ops import BOUND32, FORMS, LAST
 
+# The last chunk of 16 is padded; in the longer sequence there are more than a group has.
+SHORT, LONGER = (40, ()), (131, (5, 16, 17))
 CASES = [
-    pytest.param(*case, marks=[] if case[:2] in LAST else pytest.mark.slow)
+    pytest.param(*case, *sequence, marks=marks)
     for case in each(FORMS, "pallas_tpu")
+    for sequence, marks in (
+        (SHORT, [] if case[:2] in LAST else [pytest.mark.long]),
+        (LONGER, [pytest.mark.slow]),
+    )
 ]
 
 
-# The last chunk of 16 is padded; in the longer sequence there are more than a group has.
-@pytest.mark.parametrize(
-    ("t", "starts"), [(40, ()), pytest.param(131, (5, 16, 17), marks=pytest.mark.slow)]
-)
-@pytest.mark.parametrize(("name", "form", "implementation"), CASES)
+@pytest.mark.parametrize(("name", "form", "implementation", "t", "starts"), CASES)
 def test_no_race_and_no_nan(
     name: str, form: str, implementation: str, t: int, starts: tuple[int, ...], capfd: Any
 ) -> None:

@@ -34,7 +34,7 @@ WAYS = [(name, form) for name, form in FORMS if form in ("head", "key", "channel
 LAST = [(name, op.forms[-1]) for name, op in OPS.items()]
 EVERYTHING = each(FORMS, *PLAIN, *KERNELS)
 
-slow = pytest.mark.slow
+slow, long = pytest.mark.slow, pytest.mark.long
 WIDE = Dims(2, 2, 64, 256)
 BOTH = {np.float32: BOUND32, np.float64: BOUND64}
 # One shape for many tests, which then share what is compiled for it. Documents end inside a
@@ -68,7 +68,14 @@ def test_lengths(name: str, form: str, t: int) -> None:
     check(make_case(name, form, t), "xla", {np.float64: BOUND64})
 
 
-@pytest.mark.parametrize("t", [15, *(pytest.param(t, marks=slow) for t in (1, 16, 63, 64, 200))])
+@pytest.mark.parametrize(
+    "t",
+    [
+        15,
+        *(pytest.param(t, marks=slow) for t in (1, 64, 200)),
+        *(pytest.param(t, marks=long) for t in (16, 63)),
+    ],
+)
 @pytest.mark.parametrize(("name", "form", "implementation"), each(WAYS, *KERNELS))
 def test_lengths_in_kernels(name: str, form: str, implementation: str, t: int) -> None:
     """Without documents, and with blocks as the kernel chooses them."""
@@ -76,7 +83,13 @@ def test_lengths_in_kernels(name: str, form: str, implementation: str, t: int) -
 
 
 @slow
-@pytest.mark.parametrize(("name", "form", "implementation"), each(FORMS, "xla", *KERNELS))
+@pytest.mark.parametrize(
+    ("name", "form", "implementation"),
+    [
+        pytest.param(*case, marks=[] if case[:2] in WAYS else [long])
+        for case in each(FORMS, "xla", *KERNELS)
+    ],
+)
 def test_a_long_sequence(name: str, form: str, implementation: str) -> None:
     check(make_case(name, form, 1000, starts=(3, 512, 700)), implementation)
 

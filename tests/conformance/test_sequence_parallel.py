@@ -66,8 +66,8 @@ def _marks(name: str, config: Any) -> list[pytest.MarkDecorator]:
 
 
 def _of_default(name: str, config: Any) -> list[pytest.MarkDecorator]:
-    """All variants wait."""
-    return _marks(name, config) if name in DEFAULT else [pytest.mark.long]
+    """All variants wait for a release, and the kinds that others stand for."""
+    return _marks(name, config) if name in DEFAULT and name not in ALIKE else [pytest.mark.long]
 
 
 CASES = [pytest.param(config, id=name, marks=_marks(name, config)) for name, config in ALL.items()]

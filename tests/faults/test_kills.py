@@ -13,6 +13,7 @@ from tests.faults import driver
 from tests.faults.driver import EVERY, ONCE, STEPS, Blow, Child, differences, finish, strike, torn
 
 KILLED = -signal.SIGKILL
+EARLY = ("start", "compile", "compiled")  # nothing is saved yet: they wait for a release
 
 
 def checkpoints(run):
@@ -82,7 +83,10 @@ def test_an_old_checkpoint_that_is_half_deleted_goes_too(whole, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize(
+    "point",
+    [pytest.param(p, marks=pytest.mark.long if p in EARLY else []) for p in POINTS],
+)
 def test_killed_at_a_point(point, whole, tmp_path):
     run = tmp_path / "run"
     kill(run, point, 1 if point in ONCE else 4)
@@ -104,7 +108,7 @@ def test_killed_at_random(seed, whole, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("share", [0.2, 0.6])
+@pytest.mark.parametrize("share", [pytest.param(0.2, marks=pytest.mark.long), 0.6])
 def test_killed_during_the_first_compilation(share, whole, tmp_path):
     """In a process without compiled code from earlier ones, and with what a killed one left."""
     run, cache = tmp_path / "run", tmp_path / "cache"

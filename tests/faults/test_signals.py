@@ -51,7 +51,9 @@ def test_a_second_sigterm_during_a_save_ends_it_at_once_and_loses_nothing(whole,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)]
+)
 def test_told_during_a_real_compilation_it_stops_after_it(number, whole, tmp_path):
     run, cache = tmp_path / "run", tmp_path / "cache"
     child = Child(run, cache=cache)
@@ -64,7 +66,9 @@ def test_told_during_a_real_compilation_it_stops_after_it(number, whole, tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)]
+)
 def test_told_twice_within_a_moment_nothing_is_lost(number, whole, tmp_path):
     run = tmp_path / "run"
     child = Child(run)

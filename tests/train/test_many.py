@@ -116,6 +116,7 @@ def test_those_that_are_done_are_left_alone_and_the_others_go_on(together, tmp_p
         assert list(of(ours, "train")) == [1, 2, 3, 4]
 
 
+@pytest.mark.long
 def test_a_common_step_is_taken_where_one_was_further(together, tmp_path):
     for run in together[0][:2]:
         shutil.copytree(run, tmp_path / run.name)

@@ -89,7 +89,7 @@ def test_looking_changes_no_bit_and_can_be_turned_off(watched, cfg, tmp_path):
     assert losses(tmp_path) == losses(watched)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_on_a_mesh_the_same_is_seen(watched, cfg, tmp_path):
     train(replace(cfg, mesh=Mesh(data=2, fsdp=2, tensor=2)), tmp_path, out=io.StringIO())
     alone, spread = (of(run, "stats")[2] for run in (watched, tmp_path))
