@@ -34,7 +34,8 @@ class Retention(base.Mixer):
         )
         decay = jnp.log1p(-(2.0 ** (-5.0 - jnp.arange(heads, dtype=jnp.float32))))
         state = base.continued_state(cache, segment_ids)
-        y, state = linear_attention(q, k, v, decay, initial_state=state, segment_ids=segment_ids)
+        op = self.on_mesh(linear_attention, x.shape[1])  # on several devices, each its part
+        y, state = op(q, k, v, decay, initial_state=state, segment_ids=segment_ids)
         show(self, "log_decay", decay)  # what is shown is in every report of a run
         show(self, "final_state", state)
         y = RMSNorm(name="norm")(y) * jax.nn.silu(gate)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 from jaxlin.analysis.accounting import Number, flops, parameters, sequence_bytes
@@ -62,34 +62,47 @@ def match(
 ) -> Match:
     """The value of the knob with which `cfg` comes nearest to the target.
 
-    The measure is taken to rise or to fall with the knob throughout. Raises ConfigError when the
-    nearest is off by more than the tolerance (a share of the target), with what it is.
+    Where the knob's steps are too coarse, as they are for small models, values between the two
+    nearest are tried. The measure is taken to rise or to fall with the knob throughout. Raises
+    ConfigError when the nearest is off by more than the tolerance (a share of the target).
     """
     if knob not in KNOBS:
         raise ConfigError(f"--knob: {knob!r} is no knob{nearest(knob, KNOBS)}")
     path, step, largest = KNOBS[knob]
-    made = _fitting(cfg, path, range(step, largest + 1, step))
-    if not made:
+    search = partial(_search, cfg, path, knob, lambda new: measured(new, measure, context), target)
+    result = search(range(step, largest + 1, step))
+    if result and step > 1 and abs(result.residual) > tolerance:
+        result = search(range(max(1, result.value - step), result.value + step + 1))
+    if result is None:
         raise ConfigError(
             f"--knob: {cfg.name} has no valid {path} from {step} to {largest} in steps of {step}; "
             f"use another knob: {', '.join(k for k in KNOBS if k != knob)}"
         )
-
-    @cache
-    def at(i: int) -> Number:
-        return measured(made[i][1], measure, context)
-
-    best = _nearest(at, len(made), target)
-    value, found = made[best]
-    result = Match(found, knob, value, at(best), target)
     if abs(result.residual) > tolerance:
         raise ConfigError(
             f"--match: {cfg.name} cannot be given {measure} {target:,.0f} by {path}: the nearest "
-            f"is {path}={value} with {at(best):,.0f}, off by {100 * result.residual:+.2f} %, where "
-            f"{100 * tolerance:g} % is allowed; use another knob "
-            f"({', '.join(k for k in KNOBS if k != knob)}) or --tolerance"
+            f"is {path}={result.value} with {result.measure:,.0f}, off by "
+            f"{100 * result.residual:+.2f} %, where {100 * tolerance:g} % is allowed; use "
+            f"another knob ({', '.join(k for k in KNOBS if k != knob)}) or --tolerance"
         )
     return result
+
+
+def _search(
+    cfg: RunConfig,
+    path: str,
+    knob: str,
+    measure: Callable[[RunConfig], Number],
+    target: Number,
+    values: Iterable[int],
+) -> Match | None:
+    """The best of the values; None where the config is valid with none of them."""
+    made = _fitting(cfg, path, values)
+    if not made:
+        return None
+    at = cache(lambda i: measure(made[i][1]))
+    best = _nearest(at, len(made), target)
+    return Match(made[best][1], knob, made[best][0], at(best), target)
 
 
 def family(

@@ -8,7 +8,8 @@ or None. With a cache the tokens continue what it has seen, and a new cache of t
 back: t > 1 is a prefill, t = 1 a decoding step. Without one the returned cache is None.
 
 A mixer is a Linen module with the fields of `Mixer`, a static method `init_cache`, and a config
-class that is registered under the kind's name (see jaxlin.config.registry). One that differs from
+class that is registered under the kind's name (see jaxlin.config.registry). Ops that mix tokens run
+through `on_mesh`, so that batch, heads and time may be split over devices. One that differs from
 layer to layer has a method `rows` and is called with its own row as `depth=...`.
 
 What a recurrent mixer has of the following it shows (jaxlin.nn.show) under these names, by which

@@ -111,6 +111,15 @@ def test_matched_to_the_first():
         assert away >= abs(found.measure - found.target)
 
 
+@pytest.mark.slow
+def test_between_two_steps_where_those_are_too_coarse():
+    wanted = override(tiny(), ["model.ffn.hidden=37"])
+    found = match(
+        tiny(), "parameters", parameters(wanted.model)["total"], "ffn.hidden", 32, tolerance=0
+    )
+    assert found.value == 37 and found.residual == 0
+
+
 @pytest.mark.parametrize(
     "measure, knob, target, said",
     [
@@ -118,7 +127,7 @@ def test_matched_to_the_first():
             "parameters",
             "ffn.hidden",
             10,
-            ["cannot be given", "model.ffn.hidden=16", "another knob"],
+            ["cannot be given", "model.ffn.hidden=1 ", "another knob"],
         ),
         ("parameters", "depth", 10, ["'depth' is no knob", "did you mean 'width'"]),
         ("flop", "layers", 10, ["'flop' is no measure", "did you mean 'flops'"]),

@@ -58,6 +58,11 @@ def check(config: Any, packed: bool) -> None:
         assert np.max(np.abs(a - b)) <= bound * np.max(np.abs(b))
 
 
+def equals_one_device(config: Any) -> None:
+    """In packed documents."""
+    check(config, packed=True)
+
+
 def _marks(name: str, config: Any) -> list[pytest.MarkDecorator]:
     """Variants of kinds whose ops other kinds stand for wait for a release."""
     if name in DEFAULT:
@@ -76,7 +81,7 @@ FEWER = [pytest.param(c, id=name, marks=_of_default(name, c)) for name, c in ALL
 
 @pytest.mark.parametrize("config", CASES)
 def test_equals_one_device(config: Any) -> None:
-    check(config, packed=True)
+    equals_one_device(config)
 
 
 @pytest.mark.slow
@@ -113,8 +118,7 @@ def causal(config: Any) -> None:
     assert not changed[:at].any() and changed[at]
 
 
-@pytest.mark.parametrize("config", FEWER)
-def test_the_last_device_sees_the_first_token(config: Any) -> None:
+def sees_the_first_token(config: Any) -> None:
     """And only its own slice where nothing travels, or the first half would prove nothing."""
     window = getattr(config, "window", None)
     first = 0 if window is None else T - window
@@ -124,6 +128,15 @@ def test_the_last_device_sees_the_first_token(config: Any) -> None:
     alone = reach(config, Exchange(method="off", softmax="off"))
     halo = max((getattr(config, "conv", 0) or 1) - 1, 0)
     assert not alone[: T - T // RANKS - halo].any() and alone[-1] > 0
+
+
+# What is asked of a mixer over several devices.
+ACROSS = (equals_one_device, sees_the_first_token, causal)
+
+
+@pytest.mark.parametrize("config", FEWER)
+def test_the_last_device_sees_the_first_token(config: Any) -> None:
+    sees_the_first_token(config)
 
 
 @pytest.mark.slow

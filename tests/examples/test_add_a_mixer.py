@@ -9,6 +9,7 @@ import pytest
 
 from jaxlin.config.registry import mixers
 from tests.conformance.mixers import EVERY, ONCE
+from tests.conformance.test_sequence_parallel import ACROSS
 
 FILE = Path(__file__).parents[2] / "examples" / "add_a_mixer.py"
 
@@ -37,6 +38,12 @@ def test_it_is_known_by_its_kind(example):
 
     run = {"name": "mine", "model": {"mixer": {"kind": "my_retention", "heads": 8}}}
     assert validate(run).model.mixer == example.RetentionConfig(heads=8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("check", ACROSS, ids=lambda check: check.__name__)
+def test_over_eight_devices(example, check):
+    check(example.RetentionConfig(heads=2))
 
 
 @pytest.mark.slow
