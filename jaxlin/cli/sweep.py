@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 HELP = "train every point of a study: from one Python file, restartable, a table while it runs"
 EXAMPLE = """jaxlin sweep examples/sweep.py --plan
   jaxlin sweep examples/sweep.py --parallel 2 steps=40
-  jaxlin sweep sweeps/examples --status"""
+  jaxlin sweep sweeps/examples_sweep --status"""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +28,10 @@ def add(parser: argparse.ArgumentParser) -> None:
         "words", nargs="*", metavar="path=value", help="overrides for all points (with FILE)"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="sweep folder (sweeps/NAME of the file's folder)"
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="sweep folder (sweeps/FOLDER for FOLDER/points.py, sweeps/FOLDER_NAME for another)",
     )
     parser.add_argument(
         "--only",

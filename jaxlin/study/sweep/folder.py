@@ -17,6 +17,7 @@ from jaxlin.study.sweep.queue import QUEUE, Queue
 from jaxlin.train.sources import git, versions
 
 FORMAT = 1
+USUAL = "points"  # the name of a sweep file
 SWEEP, LOGS, CACHE = "sweep.json", "logs", "cache"
 LARGEST = 100_000_000  # bytes of sweep.json: 1 kB a point
 FIELDS = ("id", "name", "preset", "overrides", "labels", "hash")
@@ -35,8 +36,9 @@ class Sweep(NamedTuple):
 
 
 def default_folder(file: Path) -> Path:
-    """sweeps/<name of the file's folder>."""
-    return Path("sweeps") / (file.resolve().parent.name or "sweep")
+    """sweeps/<name of the file's folder>, with the file's name where that is not points.py."""
+    place = file.resolve().parent.name or "sweep"
+    return Path("sweeps") / (place if file.stem == USUAL else f"{place}_{file.stem}")
 
 
 def begin(folder: Path, file: Path, points: list[Resolved]) -> tuple[Sweep, list[str]]:

@@ -1,9 +1,9 @@
 """`python -m jaxlin.study.sweep.trial`: what `jaxlin train` checks before it compiles, for many
 configs: mesh, batch, heads, data, vocabulary, every parameter's place.
 
-Reads [[name, config], ...] on standard input and writes [{name: problem}, what
-there is here] on standard output. It is a
-process of its own, which ends before the points start: a device takes one process at a time.
+Reads [[name, config], ...] on standard input and writes [{name: problem}, what there is here] on
+standard output. It is a process of its own, which ends before the points start: a device takes one
+process at a time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -55,8 +55,19 @@ def check(points: Iterable[Resolved]) -> Here:
     if done.returncode:
         raise JaxlinError(f"the points could not be checked: {done.stderr.strip()[-2000:]}")
     found, here = json.loads(done.stdout.splitlines()[-1])
-    refuse([f"point {name!r}: {' '.join(problem.split())}" for name, problem in found.items()])
+    refuse(said(found))
     return Here(*here)
+
+
+def said(found: Mapping[str, str]) -> list[str]:
+    """A line for each problem, of which points may share one."""
+    sharing: dict[str, list[str]] = {}
+    for name, problem in found.items():
+        sharing.setdefault(" ".join(problem.split()), []).append(name)
+    return [
+        f"point {names[0]!r}{f' and {len(names) - 1} more' if names[1:] else ''}: {problem}"
+        for problem, names in sharing.items()
+    ]
 
 
 def tried(asked: Iterable[tuple[str, str]]) -> tuple[dict[str, str], Here]:
