@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from jaxlin.study.sweep.trial import Here
 
 FAILED = 1  # exit code of a sweep with a failed point
+MANY = 24  # points that take a while to try
 LARGE = 2_000_000  # parameters, above which a step is more work than starting it
 
 
@@ -43,6 +44,8 @@ def check(args: argparse.Namespace, sweep: Sweep) -> Here:
     _check_numbers(args)
     _, todo = _todo(args, sweep)
     chosen = [one for one in sweep.points if one.id in todo]
+    if len(chosen) > MANY:
+        print(f"trying {len(chosen)} points, before anything is written ...", file=sys.stderr)
     here = trial.check(chosen)
     if args.parallel > 1 and here.platform == "tpu":
         raise ConfigError(
