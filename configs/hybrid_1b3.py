@@ -7,7 +7,6 @@ which 3, 7, 11, 15 and 19 (from 0) are softmax; it is `gated_deltanet_1b3` at it
 from dataclasses import replace
 
 from configs.hybrid_study import gated_deltanet_1b3
-from jaxlin.config.model import Loss
 from jaxlin.config.run import Mesh, RunConfig
 
 
@@ -17,5 +16,5 @@ def hybrid_1b3() -> RunConfig:
     Command: jaxlin compile hybrid_1b3 --topology v5e:16x16
     """
     cfg = gated_deltanet_1b3()
-    model = replace(cfg.model, pattern="3:1 block", remat="mixer")
-    return replace(cfg, name="hybrid_1b3", model=model, mesh=Mesh(fsdp=16), loss=Loss(chunk=2048))
+    model = replace(cfg.model, pattern="3:1 block")
+    return replace(cfg, name="hybrid_1b3", model=model, mesh=Mesh(fsdp=16))

@@ -12,7 +12,7 @@ from dataclasses import replace
 from configs import hybrid_study
 from jaxlin.config.mixers.gla import GLA
 from jaxlin.config.mixers.softmax import Softmax
-from jaxlin.config.model import LM, FeedForward, Loss
+from jaxlin.config.model import LM, FeedForward
 from jaxlin.config.optimizers.adamw import AdamW
 from jaxlin.config.run import Checkpoint, Eval, Log, Mesh, RunConfig
 from jaxlin.config.schedules.shapes import Cosine
@@ -25,8 +25,8 @@ def hybrid_340m() -> RunConfig:
     Command: jaxlin compile hybrid_340m --topology v5e:4x4
     """
     cfg = hybrid_study.gated_deltanet_340m()
-    model = replace(cfg.model, pattern="3:1 block", remat="mixer")
-    return replace(cfg, name="hybrid_340m", model=model, mesh=Mesh(fsdp=4), loss=Loss(chunk=2048))
+    model = replace(cfg.model, pattern="3:1 block")
+    return replace(cfg, name="hybrid_340m", model=model, mesh=Mesh(fsdp=4))
 
 
 def hybrid_small() -> RunConfig:

@@ -23,12 +23,16 @@ GIB = 2**30
 Row = dict[str, Any]
 
 
-def points(file: Path, words: Sequence[str]) -> list[tuple[str, RunConfig]]:
-    """Names and configs of a sweep file's points, of those that differ in their seed the first."""
+def points(
+    file: Path, words: Sequence[str], only: Sequence[str] = ()
+) -> list[tuple[str, RunConfig]]:
+    """Names and configs of a sweep file's points (`only` some), of those that differ in their seed
+    the first."""
     from jaxlin.config.points import resolve, with_overrides
     from jaxlin.config.sweepfile import load
+    from jaxlin.study.sweep.plan import select
 
-    return unlike(resolve(with_overrides(load(file), words)))
+    return unlike(select(resolve(with_overrides(load(file), words)), only))
 
 
 def unlike(found: Sequence[Resolved]) -> list[tuple[str, RunConfig]]:

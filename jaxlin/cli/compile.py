@@ -33,6 +33,13 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--points", type=Path, metavar="FILE", help="a sweep file in place of a preset: every point"
     )
     parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="of --points these only: 'gla-*', or a label, scale=340M (may be repeated)",
+    )
+    parser.add_argument(
         "--topology", required=True, metavar="NAME", help="a slice, such as v5e:16x16 or v5p:8x8x8"
     )
     parser.add_argument(
@@ -43,11 +50,13 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compiles and prints the report."""
+    from jaxlin.config.errors import CompilerError, ConfigError
+
     if args.points is not None:
         return _points(args)
+    if args.only:
+        raise ConfigError("--only: goes with --points, of whose file it chooses points")
     import dataclasses
-
-    from jaxlin.config.errors import CompilerError
 
     cfg = common.resolve(args)
     prepare()
@@ -73,7 +82,7 @@ def _points(args: argparse.Namespace) -> int:
     if presets or args.config is not None:
         given = presets[0] if presets else f"--config {args.config}"
         raise ConfigError(f"--points: the file's points have presets of their own; found {given}")
-    asked = _compile_points.points(args.points, args.words)
+    asked = _compile_points.points(args.points, args.words, args.only)
     return _compile_points.run(asked, args.topology, args.json, args.code)
 
 

@@ -95,6 +95,17 @@ def test_a_refusal_is_a_row_of_the_table_and_the_others_go_on(capsys, refusing, 
     assert [row["status"] for row in rows] == ["refused", "refused"]
 
 
+def test_only_some_points(capsys, refusing, tmp_path):
+    (tmp_path / "points.py").write_text(POINTS)
+    words = ["--points", str(tmp_path / "points.py"), "--topology", "v5e:2x2"]
+    assert main(["compile", *words, "--only", "od*"]) == 6
+    assert "[1/1] odd" in capsys.readouterr().err
+    assert main(["compile", *words, "--only", "even"]) == 2
+    assert "'even' matches no point" in capsys.readouterr().err
+    assert main([*TINY, "--topology", "v5e:2x2", "--only", "odd"]) == 2
+    assert "--only: goes with --points" in capsys.readouterr().err
+
+
 def test_points_have_presets_of_their_own(capsys, tmp_path):
     (tmp_path / "points.py").write_text(POINTS)
     words = ["compile", "tiny", "--points", str(tmp_path / "points.py"), "--topology", "v5e:2x2"]
