@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxlin.config.mixers.softmax import Softmax as Config
 from jaxlin.mixers.base import Mixer, positions_after
 from jaxlin.nn import RMSNorm, positions_in, rotate
+from jaxlin.nn.attention import causal_attention
 from jaxlin.nn.slices import on_slices, time_axes
 from kernels_pallas.exchange import softmax_attention_across
 
@@ -114,13 +115,7 @@ class Softmax(Mixer):
         axes = time_axes(q.shape[1])
         if axes:
             return self._attend_across(axes, q, k, v, segment_ids)
-        window = None if self.config.window is None else (self.config.window - 1, 0)
-        mask = None
-        if segment_ids is not None:
-            mask = (segment_ids[:, :, None] == segment_ids[:, None, :])[:, None]
-        return jax.nn.dot_product_attention(
-            q, k, v, mask=mask, is_causal=True, local_window_size=window
-        )
+        return causal_attention(q, k, v, segment_ids=segment_ids, window=self.config.window)
 
     def _attend_across(
         self, axes: tuple[str, ...], q: Array, k: Array, v: Array, segment_ids: Array | None

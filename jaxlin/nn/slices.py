@@ -49,12 +49,16 @@ def batch_slices() -> int:
 
 
 def on_slices(
-    function: Callable[..., Array], given: Mapping[str, tuple[str, Any]], out: str
+    function: Callable[..., Array],
+    given: Mapping[str, tuple[str, Any]],
+    out: str,
+    check_vma: bool = True,
 ) -> Array:
     """`function(**arrays)` inside `jax.shard_map`: each device has its slices.
 
     given: argument -> (axis letters, array or None); letters b, t, h or d are split over the mesh
-    as batch, time and heads are, any other is whole. out: letters of the result.
+    as batch, time and heads are, any other is whole. out: letters of the result. check_vma: of
+    `jax.shard_map`.
     """
     free = automatic_axes()
 
@@ -67,4 +71,5 @@ def on_slices(
         lambda arrays: function(**arrays),
         in_specs=({name: spec(letters) for name, (letters, _) in present.items()},),
         out_specs=spec(out),
+        check_vma=check_vma,
     )({name: x for name, (_, x) in present.items()})
