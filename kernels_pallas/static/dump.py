@@ -37,6 +37,7 @@ def flags(folder: Path) -> str:
         f"--xla_jf_dump_to={folder} --xla_jf_dump_llo_text=true "
         "--xla_jf_dump_llo_pass_label_regex=final.* "
         "--xla_vf_vmem_memory_space_assignment=false "
+        "--xla_gf_vmem_memory_space_assignment=false "
         "--xla_tpu_tpu_custom_call_memory_space_spec=hbm"
     )
 

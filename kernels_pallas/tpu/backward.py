@@ -86,8 +86,6 @@ def run_backward(
 
         @pl.when(back == 1)
         def _back() -> None:
-            if room is not None:
-                room.fill(tokens.log_decay)
             for heads in turns(cut, tokens, cut.together):
                 chunk, entering = read(prod, tokens, sums, heads, room), states[last - j, heads]
                 known = None if chunk.beta is None else inverses[0][last - j, heads]

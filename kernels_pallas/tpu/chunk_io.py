@@ -49,9 +49,10 @@ def _weights(prod: Products, g: Any, sums: Any, heads: slice, room: Room | None)
         return NoDecay(prod)
     if len(g.shape) == 5:
         return HeadDecay(prod, g[0, heads, 0], sums[UPTO], sums[AFTER])
-    return KeyDecay(
-        prod, KeyWeights(g[0, heads]) if room is None else KeptWeights(room, heads), sums
-    )
+    if room is None:
+        return KeyDecay(prod, KeyWeights(g[0, heads]), sums)
+    room.fill(g, heads)
+    return KeyDecay(prod, KeptWeights(room, heads), sums)
 
 
 def write(refs: Tokens, grads: Gradients, heads: slice) -> None:

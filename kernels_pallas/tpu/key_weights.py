@@ -10,19 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 from jaxtyping import Array, Float
 
 from kernels_pallas.tpu.decay import LOG2_E
-from kernels_pallas.tpu.ladder import climb, climb_tiles, spread, totals_of_tiles
-from kernels_pallas.tpu.rows import SMALL, SUBLANES, stack
+from kernels_pallas.tpu.ladder import climb, climb_apart, climb_tiles, spread, totals_of_tiles
+from kernels_pallas.tpu.products import total
+from kernels_pallas.tpu.rows import APART, SMALL, SUBLANES, stack
 
 WIDEST = 128  # keys of a head whose weights are kept: a register's lanes
 IN_TILE, TO_BORDER = SMALL, SMALL + 1
-AT_ONCE = 4  # heads whose weights are made together: one's sums fill the waits of another's
 
 
 class KeyWeights:
@@ -30,10 +29,12 @@ class KeyWeights:
 
     def __init__(self, g: Float[Array, "h c k"]) -> None:
         c = g.shape[1]
-        rows, of_tiles, self.whole = _powers(g)
-        self.in_tile, self.to_border = rows[IN_TILE], rows[TO_BORDER]
-        *above, before, after = (spread(x, c) for x in of_tiles)
-        self.levels, self.before, self.after = [*rows[:SMALL], *above], before, after
+        levels, since, to_end = climb(g * LOG2_E)
+        of_tiles, whole = climb_tiles(totals_of_tiles(since))
+        *within, self.in_tile, self.to_border = _powers([*levels, since, to_end])
+        *of_tiles, self.whole = _powers([*of_tiles, whole])
+        *above, self.before, self.after = (spread(x, c) for x in of_tiles)
+        self.levels = [*within, *above]
 
     def level(self, level: int) -> Float[Array, "h c k"]:
         return self.levels[level]
@@ -52,8 +53,8 @@ class Room:
 
     @staticmethod
     def of(heads: int, c: int, k: int) -> list[Any]:
-        """Its scratch; none for wider keys, whose weights stay values."""
-        if k > WIDEST:
+        """Its scratch; none for wider keys and short chunks, whose weights stay values."""
+        if k > WIDEST or c < APART * SUBLANES:
             return []
         tiles = -(-(_whole(c // SUBLANES) + 1) // SUBLANES) * SUBLANES
         return [
@@ -61,27 +62,29 @@ class Room:
             pltpu.VMEM((heads, tiles, k), jnp.float32),
         ]
 
-    def fill(self, g: Any) -> None:
-        """From the log decays of a grid step, in a loop of its own: it takes the vector unit whole,
-        which what follows leaves half idle, and would hold the registers that this is short of."""
-        heads = g.shape[1]
-        at_once = AT_ONCE if heads % AT_ONCE == 0 else 1
+    def fill(self, g: Any, heads: slice) -> None:
+        """From the log decays of a grid step. Rows are taken four apart, so that most that meet
+        stand at one place of two registers: nothing of them is rolled or masked."""
+        for head in range(heads.start, heads.stop):
+            self._fill_rows(g, head)
+            self._fill_tiles(g, head)
 
-        def some(i: Any, nothing: Any) -> Any:
-            for head in range(at_once):
-                self._fill(g, at_once * i + head)
-            return nothing
+    def _fill_rows(self, g: Any, head: int) -> None:
+        c = self.rows.shape[2]
+        apart = [g[_every(APART, i, head, c)][0] * LOG2_E for i in range(APART)]
+        levels, since, to_end = climb_apart(apart)
+        for which, sums in enumerate([*levels, since, to_end]):
+            for i, x in enumerate(sums):
+                self.rows[_every(APART, i, head, c, which)] = jnp.exp2(x)[None]
 
-        jax.lax.fori_loop(0, heads // at_once, some, None)
-
-    def _fill(self, g: Any, head: Any) -> None:
-        n = self.rows.shape[2] // SUBLANES
-        rows, of_tiles, whole = _powers(g[0, pl.ds(head, 1)])
-        for i, x in enumerate(rows):
-            self.rows[i, pl.ds(head, 1)] = x
-        for i, x in enumerate(of_tiles):
-            self.tiles[head, i * n : (i + 1) * n] = x[0, :n]
-        self.tiles[head, pl.ds(_whole(n), 1)] = whole[0]
+    def _fill_tiles(self, g: Any, head: int) -> None:
+        c = self.rows.shape[2]
+        totals = total([g[_every(SUBLANES, i, head, c)][0] for i in range(SUBLANES)])
+        sums, whole = climb_tiles(totals * LOG2_E)
+        n = c // SUBLANES
+        for i, x in enumerate(sums):
+            self.tiles[head, i * n : (i + 1) * n] = jnp.exp2(x)[0, :n]
+        self.tiles[head, pl.ds(_whole(n), 1)] = jnp.exp2(whole)[0]
 
 
 class KeptWeights:
@@ -133,16 +136,14 @@ class KeptWeights:
         return jnp.stack([of(head) for head in range(self.heads.start, self.heads.stop)])
 
 
-def _powers(g: Float[Array, "h c k"]) -> tuple[list[Array], list[Array], Array]:
-    """The weights of rows [h, c, k] each, those of tiles [h, n, k] each, and that of the chunk
-    [h, 1, k], in the order in which they are kept."""
-    n = g.shape[1] // SUBLANES
-    levels, since, to_end = climb(g * LOG2_E)
-    totals = totals_of_tiles(since)
-    above, before, after = climb_tiles(totals)
-    rows = [jnp.exp2(x) for x in (*levels, since, to_end)]
-    of_tiles = [jnp.exp2(x) for x in (*above[: _above(n)], before, after)]
-    return rows, of_tiles, jnp.exp2((before + totals)[:, n - 1 : n])
+def _powers(sums: list[Array]) -> list[Array]:
+    return [jnp.exp2(x) for x in sums]
+
+
+def _every(step: int, first: int, head: int, c: int, which: int = 0) -> tuple[Any, ...]:
+    """Where the rows first, first + step, ... of c rows of a head are: slices all of them, since
+    the interpreter takes no steps beside numbers."""
+    return pl.ds(which, 1), pl.ds(head, 1), pl.ds(first, c // step, step)
 
 
 def _above(n: int) -> int:

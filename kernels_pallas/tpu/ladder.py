@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from kernels_pallas.tpu.rows import (
+    APART,
     PACKED,
     SMALL,
     SUBLANES,
@@ -41,23 +42,41 @@ def climb(g: Float[Array, "h c k"]) -> tuple[list[Array], Array, Array]:
     for level in range(SMALL):
         later = later_in_tile(since.shape, level)
         levels.append(from_tiles(jnp.where(later, since, to_end) if level else since))
-        earlier_total = jnp.where(later, from_above(total, level), 0)
-        later_total = jnp.where(later, 0, from_below(total, level))
+        earlier_total, later_total = _of_other_blocks(total, level)
         since, to_end = since + earlier_total, to_end + later_total
         total = since + to_end  # of the row's block
     return levels, from_tiles(since), from_tiles(to_end)
 
 
-def climb_tiles(total: Float[Array, "h n k"]) -> tuple[list[Array], Array, Array]:
-    """From the sums of tiles: what their rows want of other tiles at each level [h, n, k], and of
-    the tiles before and after."""
-    n, total, levels = total.shape[1], tiles(total), []
+def climb_apart(
+    rows: list[Float[Array, "h n k"]],
+) -> tuple[list[list[Array]], list[Array], list[Array]]:
+    """As `climb`, of arrays to arrays whose i-th has the rows i, i + 4, ... of a chunk: rows that
+    meet at the first two levels stand at one place of two arrays."""
+    since, to_end, levels = [*rows], [jnp.zeros_like(rows[0])] * APART, []
+    for m in (1, 2):
+        levels.append([since[i] if i & m else to_end[i] for i in range(APART)])
+        for i, other in [(i, since[(i ^ m) | (m - 1)]) for i in range(APART)]:
+            wanted = since if i & m else to_end
+            wanted[i] = wanted[i] + other
+    levels.append([mixed(x, y, 0) for x, y in zip(to_end, since, strict=True)])
+    earlier_total, later_total = map(from_tiles, _of_other_blocks(tiles(since[-1]), 0))
+    return levels, [x + earlier_total for x in since], [x + later_total for x in to_end]
+
+
+def climb_tiles(totals: Float[Array, "h n k"]) -> tuple[list[Array], Array]:
+    """From the sums of tiles: what their rows want of other tiles at each level, then of the tiles
+    before and after, and the sum of all [h, 1, k]. Of less than 8 tiles as many rows as a register
+    has [h, 8, k]."""
+    (h, n, k), levels = totals.shape, []
+    if n < SUBLANES:
+        totals = jnp.concatenate([totals, jnp.zeros((h, SUBLANES - n, k), totals.dtype)], axis=1)
+    total = tiles(totals)
     before = after = jnp.zeros_like(total)
     for level in range(min((n - 1).bit_length(), SMALL)):
         later = later_in_tile(total.shape, level)
         levels.append(from_tiles(jnp.where(later, before, after)))
-        earlier_total = jnp.where(later, from_above(total, level), 0)
-        later_total = jnp.where(later, 0, from_below(total, level))
+        earlier_total, later_total = _of_other_blocks(total, level)
         before, after = before + earlier_total, after + later_total
         total = total + earlier_total + later_total
     before, after, total = (from_tiles(x) for x in (before, after, total))
@@ -67,14 +86,21 @@ def climb_tiles(total: Float[Array, "h n k"]) -> tuple[list[Array], Array, Array
         other = interleave(later_blocks(total, m), earlier_blocks(total, m), m)
         before, after = add_later(before, other, level), add_earlier(after, other, level)
         total = total + other
-    return levels, before, after
+    return [*levels, before, after], (before + totals)[:, n - 1 : n]
+
+
+def _of_other_blocks(total: Float[Array, "h n 8 k"], level: int) -> tuple[Array, Array]:
+    """From the sums of blocks of 2^level rows: to later rows that of the earlier block of their
+    pair, to earlier rows that of the later block, and 0 to the others."""
+    later = later_in_tile(total.shape, level)
+    earlier_total = jnp.where(later, from_above(total, level), 0)
+    return earlier_total, jnp.where(later, 0, from_below(total, level))
 
 
 def totals_of_tiles(since: Float[Array, "h c k"]) -> Float[Array, "h n k"]:
-    """The last row of each tile, of at least as many tiles as a register has rows."""
+    """The last row of each tile."""
     last = [since[:, s - 1 : s] for s in range(SUBLANES, since.shape[1] + 1, SUBLANES)]
-    missing = max(0, SUBLANES - len(last))
-    return jnp.concatenate(last + [jnp.zeros_like(last[0])] * missing, axis=1)
+    return jnp.concatenate(last, axis=1)
 
 
 def spread(x: Float[Array, "h n k"], c: int) -> Float[Array, "h c k"]:

@@ -13,6 +13,7 @@ from jax.experimental.pallas import tpu as pltpu
 from jaxtyping import Array, Bool, Float, Int
 
 SUBLANES = 8
+APART = 4  # rows between those that an access takes from as many registers at once
 PACKED = 16  # rows of a bfloat16 register
 SMALL = 3  # levels of blocks of 1, 2 and 4 rows
 

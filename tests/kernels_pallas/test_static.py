@@ -13,6 +13,7 @@ from tests.kernels_pallas.aot import aot, compile_for, copies
 from tests.kernels_pallas.small import product, summed
 
 M, N, K, V, ROWS = 2, 256, 64, 128, 64
+VMEM = 2 * ((ROWS * 128 + 128 * V) * 2 + ROWS * V * 4) + ROWS * V * 4  # of a product of specs(128)
 
 
 def specs(k=K, dtype=jnp.bfloat16):
@@ -69,11 +70,18 @@ def test_without_libtpu_the_error_says_what_to_install(monkeypatch):
 def test_costs_of_a_product(costs, chip):
     (one,) = costs(product, specs(128), chip)
     assert one.hbm == one.hbm_least == (M * N * 128 + M * 128 * V) * 2 + M * N * V * 4
-    blocks = (ROWS * 128 + 128 * V) * 2 + ROWS * V * 4
-    assert one.vmem == 2 * blocks + ROWS * V * 4
+    assert one.vmem == VMEM
     assert 100 < one.bundles < 1000 and one.code == 64 * one.bundles
     assert all(0 <= share <= 1 for share in one.use.values())
     assert one.use["mxu"] > 0 and one.use["eup"] == 0 and one.spills == 0
+
+
+@aot
+@pytest.mark.parametrize("chip", CHIPS)
+def test_what_one_kernel_leaves_to_another_stays_in_hbm(costs, chip):
+    """In vector memory, where the compiler would put it, it needs no buffers and no copies."""
+    found = costs(lambda x, y: product(product(x, y).astype(x.dtype), y), specs(128), chip)
+    assert [c.vmem for c in found] == [VMEM, VMEM]
 
 
 @aot

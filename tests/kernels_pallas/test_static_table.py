@@ -61,17 +61,14 @@ def test_kernels_cost_what_the_table_says(op, decay, chip, kept):
 
 
 def test_the_kernels_are_as_cheap_as_they_were_meant_to_be(kept):
-    """Bundles a token forward on v5e, and the backward pass at most 2.5 times as many; of an
-    additive state with a decay a key on tpu7x 2.55 times."""
+    """Bundles a token forward on v5e, and the backward pass at most 2.5 times as many."""
     rows = {tpu_static.identity(row): row for row in kept["rows"]}
     forward = lambda op, decay: rows["v5e", op, decay, 128, "forward"]  # noqa: E731
     assert forward("linear_attention", "key")["bundles_per_token"] < 3.6
-    assert rows["v5e", "linear_attention", "key", 128, "backward"]["bundles_per_token"] < 8.6
+    assert rows["v5e", "linear_attention", "key", 128, "backward"]["bundles_per_token"] < 8.5
     assert forward("delta_rule", "head")["bundles_per_token"] < 16
     for row in kept["rows"]:
-        slowest = (row["chip"], row["op"], row["decay"]) == ("tpu7x", "linear_attention", "key")
-        most = 2.55 if slowest else 2.5
-        assert row["pass"] == "forward" or row["times_forward"] <= most, row
+        assert row["pass"] == "forward" or row["times_forward"] <= 2.5, row
 
 
 def test_rows_of_the_same_versions_are_kept(tmp_path, monkeypatch):
