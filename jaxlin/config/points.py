@@ -109,17 +109,28 @@ def resolve(points: Iterable[Point]) -> list[Resolved]:
     """All points with their configs. One ConfigError lists every point that is at fault: by its
     name, its preset or its overrides, or because another one has its name or its config."""
     found: list[Resolved] = []
-    problems: list[str] = []
+    problems: list[tuple[str, str]] = []
     for number, point in enumerate(points, 1):
-        where = f"point {show(point.name)}" if point.name else f"point {number}"
+        where = show(point.name) if point.name else str(number)
         try:
             found.append(_resolved(point))
         except ConfigError as error:
-            problems.append(f"{where}: {' '.join(str(error).split())}")
-    refuse(problems + _twice(found))
+            problems.append((where, str(error)))
+    refuse(said_once(problems) + _twice(found))
     if not found:
         raise ConfigError("a sweep without points: points() gives none")
     return found
+
+
+def said_once(problems: Iterable[tuple[str, str]]) -> list[str]:
+    """A line for each problem of (point, problem), of which many points may share one."""
+    sharing: dict[str, list[str]] = {}
+    for point, problem in problems:
+        sharing.setdefault(" ".join(problem.split()), []).append(point)
+    return [
+        f"point {points[0]}{f' and {len(points) - 1} more' if points[1:] else ''}: {problem}"
+        for problem, points in sharing.items()
+    ]
 
 
 def canonical_hash(cfg: RunConfig, without: Collection[str] = ()) -> str:

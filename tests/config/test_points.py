@@ -78,6 +78,14 @@ def test_all_bad_points_are_named_at_once():
         assert part in text, text
 
 
+def test_a_problem_of_many_points_is_said_once():
+    points = product("tiny", mixer=MIXERS, seed=seeds(3))
+    with pytest.raises(ConfigError) as error:
+        resolve(with_overrides(points, ["step=3"]))
+    known = "step: no such field; did you mean 'steps'?"
+    assert str(error.value) == f"point 'gla-seed0' and 5 more: {known}"
+
+
 def test_a_sweep_without_points_is_refused():
     with pytest.raises(ConfigError, match="without points"):
         resolve([])

@@ -6,7 +6,7 @@ import pytest
 
 from jaxlin.config.errors import CheckpointError, ConfigError
 from jaxlin.config.points import Point, resolve, with_overrides
-from jaxlin.study.sweep import folder, trial
+from jaxlin.study.sweep import folder
 from jaxlin.study.sweep.queue import Queue
 from tests.study.sweep.made import POINTS, begun, finished
 
@@ -104,11 +104,6 @@ def test_damaged(tmp_path, text, part):
 def test_the_default_folder_is_named_after_the_files(tmp_path):
     for name, wanted in (("points", "sweeps/hybrid"), ("small", "sweeps/hybrid_small")):
         assert str(folder.default_folder(tmp_path / "hybrid" / f"{name}.py")) == wanted
-
-
-def test_a_problem_of_many_points_is_said_once():
-    found = {"a": "no data", "b": "no data", "c": "no place\nleft"}
-    assert trial.said(found) == ["point 'a' and 1 more: no data", "point 'c': no place left"]
 
 
 def test_a_queue_of_points_that_are_gone_is_no_obstacle(tmp_path):
