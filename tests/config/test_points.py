@@ -119,6 +119,9 @@ FILES = {
     "def points():\n    yield Point('a', 'tiny')\n    1 / 0": "failed at line 4: ZeroDivisionError",
     "def points(): return nothing": "failed at line 2: NameError",
     "import nothing_of_this_name": "cannot be loaded at line 2: ModuleNotFoundError",
+    "raise SystemExit(3)": "cannot be loaded at line 2: SystemExit: 3",
+    "def points(): exit()": "points() failed at line 2: SystemExit",
+    "def points():\n    yield exit()": "points() failed at line 3: SystemExit",
     "def points(:": "cannot be loaded at line 2: SyntaxError",
 }
 
