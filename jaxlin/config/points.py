@@ -61,7 +61,10 @@ def product(preset: str, *words: str, **factors: Mapping[Any, str | Sequence[str
     `words`: overrides of all of them.
 
     A point's name is its labels, joined; characters that no file name has become `-`.
+
+    Raises ConfigError for factors of another form.
     """
+    refuse([problem for name, levels in factors.items() for problem in problems_of_factor(name, levels)])
     found = []
     for levels in itertools.product(*factors.values()):
         labels = dict(zip(factors, levels, strict=True))
@@ -156,6 +159,18 @@ def problems_of(point: Any) -> list[str]:
     if not isinstance(labels, Mapping) or not _all(labels, str) or not _all(labels.values(), Label):
         wrong.append(f"labels: found {show(labels)}; allowed: text -> text, or a finite number")
     return wrong
+
+
+def problems_of_factor(name: str, levels: Any) -> list[str]:
+    """What is wrong with a factor, which is easily given as a list."""
+    shape = f"{name}={{label: 'path=value' or a list of such, ...}}"
+    if not isinstance(levels, Mapping):
+        return [f"product(): {name}: found {show(levels)}; allowed: {shape}"]
+    return [
+        f"product(): {name}: {show(label)} stands for {show(words)}; allowed: {shape}"
+        for label, words in levels.items()
+        if not isinstance(words, str) and not (isinstance(words, Sequence) and _all(words, str))
+    ]
 
 
 def _resolved(point: Point) -> Resolved:

@@ -9,6 +9,7 @@ from jaxlin.config.errors import ConfigError
 from jaxlin.config.points import (
     Point,
     problems_of,
+    problems_of_factor,
     product,
     resolve,
     seeds,
@@ -31,6 +32,19 @@ def test_a_product_has_every_combination_once():
     )  # fmt: skip
     assert found[3].name == "gla-3-1-seed0"
     assert len(resolve(found + product("tiny", mixer={"full": "model.pattern=full"}))) == 13
+
+
+@pytest.mark.parametrize(
+    "levels, found",
+    [
+        ([1e-3, 3e-3], "lr: found [0.001, 0.003]; allowed: lr={label: 'path=value' or a list"),
+        ({1e-3: 1e-3}, "lr: 0.001 stands for 0.001; allowed: lr={label: "),
+        ({"a": {"lr": 1}}, "lr: 'a' stands for {'lr': 1}; allowed: lr={label: "),
+    ],
+)
+def test_a_factor_of_another_form(levels, found):
+    (problem,) = problems_of_factor("lr", levels)
+    assert problem.startswith(f"product(): {found}")
 
 
 def test_ids_and_hashes_follow_from_the_config():
