@@ -334,7 +334,7 @@ def test_folders_that_are_no_sweeps(tmp_path):
     with pytest.raises(CheckpointError, match="line 2: point .* has a result in line 1 already"):
         read.read(folder)
     (folder / "results.jsonl").write_text('{"id": ')
-    with pytest.raises(CheckpointError, match="line 1: is not JSON"):
+    with pytest.raises(CheckpointError, match="line 1: is not JSON.*; make it again with"):
         read.read(folder)
     (folder / "results.jsonl").unlink()
     with pytest.raises(CheckpointError, match="has no results.jsonl"):
