@@ -84,6 +84,9 @@ def test_folders_of_something_else(tmp_path):
         again(tmp_path, POINTS)
     with pytest.raises(CheckpointError, match="is no sweep folder: it has no sweep.json"):
         folder.read(tmp_path / "sweep")
+    below = tmp_path / "sweep" / "thesis.txt" / "a" / "b"
+    with pytest.raises(ConfigError, match="--out: .* cannot be made: .*thesis.txt is a file"):
+        folder.begin(below, tmp_path / "points.py", resolve(POINTS))
 
 
 @pytest.mark.parametrize(
