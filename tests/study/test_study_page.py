@@ -257,6 +257,8 @@ def test_text_that_tex_would_obey():
         r"a\_b \& 50\% \textbackslash{}input\{x\} \$1\$ $\pm$"
     )
     assert latex("two\nlines") == "two lines"
+    signs = Sheet("x", "t", "", ["a", "b"], [[-1e-9, Score(-1e-9, 0.0, 2)]])
+    assert signs.latex().count("-0.000") == 0 and str(signs.html()).count("-0.000") == 0
     empty = Sheet("x", "t", "", ["a", "b"], [[None, 1.0]])
     assert r"– & 1.000" not in empty.latex() and r"-- & 1.000 \\" in empty.latex()
 
