@@ -1,4 +1,5 @@
-"""What the README says is so: its preset is the preset, its commands are accepted."""
+"""What the README says is so: its preset is the preset, its commands and those of the other pages
+are accepted, its mistake is answered as it says."""
 
 import inspect
 import re
@@ -13,12 +14,15 @@ from jaxlin.cli import main
 from jaxlin.config.override import override
 from jaxlin.config.presets import preset
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+README = PAGES[0].read_text(encoding="utf-8")
 CODE = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 COMMANDS = [
-    line.partition("   #")[0].strip()
-    for line in README.splitlines()
-    if line.startswith("    jaxlin ")
+    re.split(r"\s#", line)[0].strip()
+    for page in PAGES
+    for line in page.read_text(encoding="utf-8").replace("\\\n", "").splitlines()
+    if re.match(r" {4,}jaxlin ", line)
 ]
 
 
@@ -50,7 +54,15 @@ def test_a_command_is_accepted(line: str) -> None:
     args = parsed(shlex.split(line))
     words = getattr(args, "words", [])
     if words and "=" not in words[0]:
-        override(preset(words[0]), words[1:])
+        override(preset(words[0]), [word for word in words[1:] if "=" in word])
+
+
+def test_the_mistake_that_is_shown_is_answered_as_it_says(capsys: pytest.CaptureFixture) -> None:
+    shown = re.findall(r"^    \$ jaxlin (.*)\n    (jaxlin: error: .*)$", README, re.MULTILINE)
+    assert shown
+    for words, answer in shown:
+        assert main.main(shlex.split(words)) == 2
+        assert capsys.readouterr().err == f"{answer}\n"
 
 
 def test_a_wrong_command_is_not() -> None:

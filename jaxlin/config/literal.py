@@ -32,7 +32,10 @@ def leaf(text: str, hint: Any, path: str) -> Any:
 def entries(text: str, inner: Any, path: str) -> list[Any]:
     """A list: JSON, or values between commas; one value is a list of one."""
     if text.startswith("["):
-        value = strictjson.parse(text, path)
+        try:
+            value = strictjson.parse(text, path)
+        except ConfigError as error:  # mostly for want of quotes, which shells take away
+            raise ConfigError(f"""{error}; write a list as '["a", "b"]'""") from None
         return value if isinstance(value, list) else [value]
     return [leaf(part, inner, path) for part in split(text, path)] if text else []
 

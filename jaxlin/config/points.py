@@ -61,7 +61,10 @@ def product(preset: str, *words: str, **factors: Mapping[Any, str | Sequence[str
     `words`: overrides of all of them.
 
     A point's name is its labels, joined; characters that no file name has become `-`.
+
+    Raises ConfigError for factors of another form.
     """
+    refuse([problem for name, levels in factors.items() for problem in problems_of_factor(name, levels)])
     found = []
     for levels in itertools.product(*factors.values()):
         labels = dict(zip(factors, levels, strict=True))
@@ -109,17 +112,28 @@ def resolve(points: Iterable[Point]) -> list[Resolved]:
     """All points with their configs. One ConfigError lists every point that is at fault: by its
     name, its preset or its overrides, or because another one has its name or its config."""
     found: list[Resolved] = []
-    problems: list[str] = []
+    problems: list[tuple[str, str]] = []
     for number, point in enumerate(points, 1):
-        where = f"point {show(point.name)}" if point.name else f"point {number}"
+        where = show(point.name) if point.name else str(number)
         try:
             found.append(_resolved(point))
         except ConfigError as error:
-            problems.append(f"{where}: {' '.join(str(error).split())}")
-    refuse(problems + _twice(found))
+            problems.append((where, str(error)))
+    refuse(said_once(problems) + _twice(found))
     if not found:
         raise ConfigError("a sweep without points: points() gives none")
     return found
+
+
+def said_once(problems: Iterable[tuple[str, str]]) -> list[str]:
+    """A line for each problem of (point, problem), of which many points may share one."""
+    sharing: dict[str, list[str]] = {}
+    for point, problem in problems:
+        sharing.setdefault(" ".join(problem.split()), []).append(point)
+    return [
+        f"point {points[0]}{f' and {len(points) - 1} more' if points[1:] else ''}: {problem}"
+        for problem, points in sharing.items()
+    ]
 
 
 def canonical_hash(cfg: RunConfig, without: Collection[str] = ()) -> str:
@@ -145,6 +159,18 @@ def problems_of(point: Any) -> list[str]:
     if not isinstance(labels, Mapping) or not _all(labels, str) or not _all(labels.values(), Label):
         wrong.append(f"labels: found {show(labels)}; allowed: text -> text, or a finite number")
     return wrong
+
+
+def problems_of_factor(name: str, levels: Any) -> list[str]:
+    """What is wrong with a factor, which is easily given as a list."""
+    shape = f"{name}={{label: 'path=value' or a list of such, ...}}"
+    if not isinstance(levels, Mapping):
+        return [f"product(): {name}: found {show(levels)}; allowed: {shape}"]
+    return [
+        f"product(): {name}: {show(label)} stands for {show(words)}; allowed: {shape}"
+        for label, words in levels.items()
+        if not isinstance(words, str) and not (isinstance(words, Sequence) and _all(words, str))
+    ]
 
 
 def _resolved(point: Point) -> Resolved:

@@ -26,7 +26,7 @@ def load(path: Path) -> list[Point]:
         given: Any = make()
     except ConfigError as error:
         raise ConfigError(f"{path}: points(): {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # the latter would end the command without a word
         raise ConfigError(f"{path}: points() failed{_where(path, error)}") from error
     if not isinstance(given, Iterable) or isinstance(given, str | bytes | dict):
         raise ConfigError(
@@ -35,7 +35,7 @@ def load(path: Path) -> list[Point]:
         )
     try:
         found = list(given)
-    except Exception as error:  # a generator runs here
+    except (Exception, SystemExit) as error:  # a generator runs here
         raise ConfigError(f"{path}: points() failed{_where(path, error)}") from error
     problems = [(number, p) for number, one in enumerate(found, 1) for p in problems_of(one)]
     refuse([f"point {number}: {problem}" for number, problem in problems], str(path))
@@ -59,12 +59,12 @@ def _module(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(f"{path}: cannot be loaded{_where(path, error)}") from error
     return module
 
 
-def _where(path: Path, error: Exception) -> str:
+def _where(path: Path, error: BaseException) -> str:
     """` at line N: KIND: MESSAGE`."""
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if Path(frame.filename) == path]

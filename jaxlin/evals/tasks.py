@@ -62,10 +62,14 @@ def choose(
                 for length in lengths:
                     task.prompts(0, 0, 1, length, tokenizer)
         except DataError as error:
-            skipped.append(str(error))
+            skipped.append(f"{error}{_several(lengths)}")
             continue
         chosen.append(Chosen(name, task, lengths))
     return chosen, skipped
+
+
+def _several(lengths: tuple[int, ...]) -> str:
+    return f" (it is asked at lengths {', '.join(map(str, lengths))})" if lengths[1:] else ""
 
 
 def _check(

@@ -60,7 +60,7 @@ th, td {
   text-align: left; padding: 5px 12px 5px 0; border-bottom: 1px solid var(--line);
   vertical-align: top; font-variant-numeric: tabular-nums;
 }
-td + td { overflow-wrap: anywhere; min-width: 7rem; }
+td + td { overflow-wrap: anywhere; min-width: 8rem; }
 .differs td { background: var(--mark); }
 details { margin-top: 12px; }
 summary { cursor: pointer; color: var(--accent); padding: 4px 0; overflow-wrap: anywhere; }

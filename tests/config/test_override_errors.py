@@ -42,6 +42,10 @@ MISTAKES = {
     "no index": ("adapters.x.rank=1", ["adapters.x: adapters has 0 entries"]),
     "below a leaf": ("model.width.x=3", ["model.width.x: model.width is no node"]),
     "object": ("checkpoint=3", ["checkpoint: found '3'; allowed: an object with fields every"]),
+    "list": (
+        "model.pattern=[gla, gla]",
+        ["model.pattern: is not JSON at line 1 column 2", """write a list as '["a", "b"]'"""],
+    ),
     "json": ("checkpoint={", ["checkpoint: is not JSON at line 1"]),
     "json twice": ('checkpoint={"keep":1,"keep":2}', ["checkpoint: ", "twice", "keep"]),
     "json kind": ('model.mixer={"kind": []}', ["model.mixer: [] is no mixer"]),

@@ -9,6 +9,7 @@ from jaxlin.config.errors import ConfigError
 from jaxlin.config.points import (
     Point,
     problems_of,
+    problems_of_factor,
     product,
     resolve,
     seeds,
@@ -31,6 +32,19 @@ def test_a_product_has_every_combination_once():
     )  # fmt: skip
     assert found[3].name == "gla-3-1-seed0"
     assert len(resolve(found + product("tiny", mixer={"full": "model.pattern=full"}))) == 13
+
+
+@pytest.mark.parametrize(
+    "levels, found",
+    [
+        ([1e-3, 3e-3], "lr: found [0.001, 0.003]; allowed: lr={label: 'path=value' or a list"),
+        ({1e-3: 1e-3}, "lr: 0.001 stands for 0.001; allowed: lr={label: "),
+        ({"a": {"lr": 1}}, "lr: 'a' stands for {'lr': 1}; allowed: lr={label: "),
+    ],
+)
+def test_a_factor_of_another_form(levels, found):
+    (problem,) = problems_of_factor("lr", levels)
+    assert problem.startswith(f"product(): {found}")
 
 
 def test_ids_and_hashes_follow_from_the_config():
@@ -78,6 +92,14 @@ def test_all_bad_points_are_named_at_once():
         assert part in text, text
 
 
+def test_a_problem_of_many_points_is_said_once():
+    points = product("tiny", mixer=MIXERS, seed=seeds(3))
+    with pytest.raises(ConfigError) as error:
+        resolve(with_overrides(points, ["step=3"]))
+    known = "step: no such field; did you mean 'steps'?"
+    assert str(error.value) == f"point 'gla-seed0' and 5 more: {known}"
+
+
 def test_a_sweep_without_points_is_refused():
     with pytest.raises(ConfigError, match="without points"):
         resolve([])
@@ -111,6 +133,9 @@ FILES = {
     "def points():\n    yield Point('a', 'tiny')\n    1 / 0": "failed at line 4: ZeroDivisionError",
     "def points(): return nothing": "failed at line 2: NameError",
     "import nothing_of_this_name": "cannot be loaded at line 2: ModuleNotFoundError",
+    "raise SystemExit(3)": "cannot be loaded at line 2: SystemExit: 3",
+    "def points(): exit()": "points() failed at line 2: SystemExit",
+    "def points():\n    yield exit()": "points() failed at line 3: SystemExit",
     "def points(:": "cannot be loaded at line 2: SyntaxError",
 }
 

@@ -1,10 +1,14 @@
 """Tasks in words: the greedy continuation is searched for the answers."""
 
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from jaxlin.config.errors import ConfigError
+from jaxlin.config.override import override
+from jaxlin.config.presets import preset
 from jaxlin.config.sources.task import Task
 from jaxlin.config.tasks.needle import Needle
 from jaxlin.config.tasks.recall import MQAR
@@ -14,7 +18,7 @@ from jaxlin.data.tasks.prompt import Prompt, TextTask
 from jaxlin.data.tokenizer import ByteTokenizer
 from jaxlin.evals.generation import generate
 from jaxlin.evals.settings import Sampling
-from jaxlin.evals.tasks import Chosen, Setting, choose, scores
+from jaxlin.evals.tasks import Chosen, Setting, choose, of_run, scores
 from jaxlin.evals.writing import score
 from tests.evals.tiny import HYBRID, VOCAB, tiny
 
@@ -74,6 +78,20 @@ def test_what_cannot_be_asked_is_left_out_with_its_reason():
     assert "ruler_vt" in names and names[-1] == "needle" and chosen[-1].lengths == (400, 800)
     assert not {"ruler_cwe", "ruler_qa_1", "ruler_qa_2"} & set(names) and len(skipped) == 3
     assert "ruler_cwe: its shortest prompt" in skipped[0] and "squad=PATH" in skipped[1]
+
+
+def test_a_map_says_at_which_lengths_it_is_asked():
+    chosen, (reason,) = choose([Needle()], context=256, vocab=VOCAB, tokenizer=BYTES)
+    assert chosen == [] and "more than length 64; " in reason
+    assert reason.endswith("(it is asked at lengths 64, 128, 256)")
+
+
+def test_the_tasks_that_the_documentation_adds_to_a_run_are_scored():
+    text = Path("docs/evaluations.md").read_text(encoding="utf-8")
+    (tasks,) = re.findall("jaxlin train quickstart eval.tasks='(.*)'", text)
+    cfg = override(preset("quickstart"), [f"eval.tasks={tasks}"])
+    chosen, skipped = choose(of_run(cfg), context=cfg.context, vocab=VOCAB, tokenizer=BYTES)
+    assert len(chosen) == 2 and skipped == []
 
 
 def test_words_are_for_models_of_text_and_ids_for_those_that_have_them():

@@ -257,6 +257,8 @@ def test_text_that_tex_would_obey():
         r"a\_b \& 50\% \textbackslash{}input\{x\} \$1\$ $\pm$"
     )
     assert latex("two\nlines") == "two lines"
+    signs = Sheet("x", "t", "", ["a", "b"], [[-1e-9, Score(-1e-9, 0.0, 2)]])
+    assert signs.latex().count("-0.000") == 0 and str(signs.html()).count("-0.000") == 0
     empty = Sheet("x", "t", "", ["a", "b"], [[None, 1.0]])
     assert r"– & 1.000" not in empty.latex() and r"-- & 1.000 \\" in empty.latex()
 
@@ -334,7 +336,7 @@ def test_folders_that_are_no_sweeps(tmp_path):
     with pytest.raises(CheckpointError, match="line 2: point .* has a result in line 1 already"):
         read.read(folder)
     (folder / "results.jsonl").write_text('{"id": ')
-    with pytest.raises(CheckpointError, match="line 1: is not JSON"):
+    with pytest.raises(CheckpointError, match="line 1: is not JSON.*; make it again with"):
         read.read(folder)
     (folder / "results.jsonl").unlink()
     with pytest.raises(CheckpointError, match="has no results.jsonl"):

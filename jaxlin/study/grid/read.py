@@ -100,7 +100,10 @@ def _lines(folder: Path) -> Iterator[tuple[str, Line]]:
     seen: dict[str, int] = {}
     for count, text in enumerate(_bytes(path).splitlines(), 1):
         where = f"{path}, line {count}"
-        line = strictjson.parse(text, where, CheckpointError, LARGEST)
+        try:
+            line = strictjson.parse(text, where, CheckpointError, LARGEST)
+        except CheckpointError as error:
+            raise CheckpointError(f"{error}; {again}") from None
         _check(line, LINE, where, again)
         _check_series(line, where, again)
         if line["status"] not in STATUSES:

@@ -89,8 +89,8 @@ class Sheet:
             return "–"
         if isinstance(cell, Score):
             spread = "" if cell.sd is None else f" ± {cell.sd:.{self.digits}f}"
-            return f"{cell.mean:.{self.digits}f}{spread} ({cell.n})"
-        return f"{cell:.{self.digits}f}" if isinstance(cell, float) else str(cell)
+            return f"{cell.mean:z.{self.digits}f}{spread} ({cell.n})"
+        return f"{cell:z.{self.digits}f}" if isinstance(cell, float) else str(cell)
 
     def _numbers(self, column: int) -> bool:
         return not any(isinstance(row[column], str) for row in self.rows)

@@ -56,6 +56,7 @@ def begin(folder: Path, file: Path, points: list[Resolved]) -> tuple[Sweep, list
         "git": git(),
     }
     sweep = Sweep(folder, points, about)
+    _refuse_below_a_file(folder)
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return sweep, []
     if not (folder / SWEEP).is_file():
@@ -91,6 +92,15 @@ def write(sweep: Sweep) -> None:
         part.replace(sweep.folder / SWEEP)
     except OSError as error:
         raise CheckpointError(f"{sweep.folder}: cannot be written ({error.strerror})") from error
+
+
+def _refuse_below_a_file(folder: Path) -> None:
+    """Raises ConfigError for a folder that can never be made, before all points are tried."""
+    above = next((place for place in folder.parents if place.exists()), None)
+    if above is not None and not above.is_dir():
+        raise ConfigError(
+            f"--out: {folder} cannot be made: {above} is a file; name a folder elsewhere"
+        )
 
 
 def _of_a_start(name: str) -> bool:

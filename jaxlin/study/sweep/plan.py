@@ -24,10 +24,15 @@ def select(points: Sequence[Resolved], patterns: Sequence[str]) -> list[Resolved
     found = {p: [one for one in points if matches(one, p)] for p in patterns}
     for pattern, hits in found.items():
         if not hits:
-            names = [one.point.name for one in points]
+            label = "=" in pattern
+            names = _labels(points) if label else [one.point.name for one in points]
             raise ConfigError(f"--only: {pattern!r} matches no point{nearest(pattern, names)}")
     ids = {one.id for hits in found.values() for one in hits}
     return [one for one in points if one.id in ids]
+
+
+def _labels(points: Iterable[Resolved]) -> set[str]:
+    return {f"{name}={value}" for one in points for name, value in one.point.labels.items()}
 
 
 def matches(one: Resolved, pattern: str) -> bool:

@@ -60,7 +60,8 @@ def read(folder: Path) -> dict[str, Line]:
     """The lines of results.jsonl by id; those that are none are left out."""
     path = folder / RESULTS
     found = {}
-    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+    content = path.read_bytes() if path.is_file() else b""
+    for text in content.splitlines():
         try:
             value = json.loads(text)
         except ValueError:

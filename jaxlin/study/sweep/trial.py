@@ -12,7 +12,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from jaxlin.config.check import refuse
 from jaxlin.config.errors import JaxlinError
 from jaxlin.config.load import from_json, to_json
 from jaxlin.config.plain import plain
-from jaxlin.config.points import Resolved
+from jaxlin.config.points import Resolved, said_once
 
 
 class Here(NamedTuple):
@@ -55,19 +55,8 @@ def check(points: Iterable[Resolved]) -> Here:
     if done.returncode:
         raise JaxlinError(f"the points could not be checked: {done.stderr.strip()[-2000:]}")
     found, here = json.loads(done.stdout.splitlines()[-1])
-    refuse(said(found))
+    refuse(said_once((repr(name), problem) for name, problem in found.items()))
     return Here(*here)
-
-
-def said(found: Mapping[str, str]) -> list[str]:
-    """A line for each problem, of which points may share one."""
-    sharing: dict[str, list[str]] = {}
-    for name, problem in found.items():
-        sharing.setdefault(" ".join(problem.split()), []).append(name)
-    return [
-        f"point {names[0]!r}{f' and {len(names) - 1} more' if names[1:] else ''}: {problem}"
-        for problem, names in sharing.items()
-    ]
 
 
 def tried(asked: Iterable[tuple[str, str]]) -> tuple[dict[str, str], Here]:

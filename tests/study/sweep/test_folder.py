@@ -6,7 +6,7 @@ import pytest
 
 from jaxlin.config.errors import CheckpointError, ConfigError
 from jaxlin.config.points import Point, resolve, with_overrides
-from jaxlin.study.sweep import folder, trial
+from jaxlin.study.sweep import folder
 from jaxlin.study.sweep.queue import Queue
 from tests.study.sweep.made import POINTS, begun, finished
 
@@ -84,6 +84,9 @@ def test_folders_of_something_else(tmp_path):
         again(tmp_path, POINTS)
     with pytest.raises(CheckpointError, match="is no sweep folder: it has no sweep.json"):
         folder.read(tmp_path / "sweep")
+    below = tmp_path / "sweep" / "thesis.txt" / "a" / "b"
+    with pytest.raises(ConfigError, match="--out: .* cannot be made: .*thesis.txt is a file"):
+        folder.begin(below, tmp_path / "points.py", resolve(POINTS))
 
 
 @pytest.mark.parametrize(
@@ -104,11 +107,6 @@ def test_damaged(tmp_path, text, part):
 def test_the_default_folder_is_named_after_the_files(tmp_path):
     for name, wanted in (("points", "sweeps/hybrid"), ("small", "sweeps/hybrid_small")):
         assert str(folder.default_folder(tmp_path / "hybrid" / f"{name}.py")) == wanted
-
-
-def test_a_problem_of_many_points_is_said_once():
-    found = {"a": "no data", "b": "no data", "c": "no place\nleft"}
-    assert trial.said(found) == ["point 'a' and 1 more: no data", "point 'c': no place left"]
 
 
 def test_a_queue_of_points_that_are_gone_is_no_obstacle(tmp_path):

@@ -66,8 +66,8 @@ def test_collected_again_it_is_the_same_and_what_is_known_is_kept(tmp_path):
 def test_lines_that_are_none_are_left_out(tmp_path):
     sweep, queue = finished(tmp_path)
     lines = results.collect(sweep, queue)
-    with (sweep.folder / "results.jsonl").open("a") as file:
-        file.write('[1]\n{"id": 3}\n{"id": "x", "sta')
+    with (sweep.folder / "results.jsonl").open("ab") as file:
+        file.write(b'\xff\xfe\n[1]\n{"id": 3}\n{"id": "x", "sta')
     assert list(results.read(sweep.folder)) == [line["id"] for line in lines]
 
 

@@ -86,6 +86,8 @@ def test_selection():
     assert names(points[2].id) == ["softmax-seed0"]
     with pytest.raises(ConfigError, match="--only: 'gla-seed7' matches no point; did you mean"):
         names("gla-seed7")
+    with pytest.raises(ConfigError, match="'mixr=gla' matches no point; did you mean 'mixer=gla'?"):
+        names("mixr=gla")
 
 
 def test_points_of_one_shape_are_together_where_it_helps_or_is_asked():
