@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 from typing import TYPE_CHECKING, Any
 
 from jaxlin.cli import common
@@ -42,7 +41,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def asked(args: argparse.Namespace) -> bool:
     """Whether this is about more than one model's own table."""
     presets = [word for word in args.words if "=" not in word]
-    return len(presets) > 1 or bool(args.also or args.match)
+    return len(presets) > 1 or bool(args.also) or args.match is not None
 
 
 def run(args: argparse.Namespace) -> int:
@@ -104,7 +103,7 @@ def _models(args: argparse.Namespace) -> list[Match]:
     if args.mesh or args.config is not None:
         raise ConfigError("--mesh and --config are for one model; give one preset alone")
     models = _configs(args)
-    if not args.match:
+    if args.match is None:
         return [Match(cfg, "", 0, 0, 0) for cfg in models]
     if args.tolerance < 0 or (args.target is not None and args.target <= 0):
         raise ConfigError("--tolerance is at least 0 and --target above 0")
@@ -125,7 +124,7 @@ def _configs(args: argparse.Namespace) -> list[RunConfig]:
         raise ConfigError("give at least one preset; `jaxlin presets` lists them")
     found = [override(preset(name), words) for name in names]
     for more in args.also:
-        cfg = override(found[len(names) - 1], shlex.split(more))
+        cfg = override(found[len(names) - 1], common.split(more, "--also"))
         found.append(replace(cfg, name=more))
     return [replace(c, model=replace(c.model, vocab=common.vocab(c))) for c in found]
 

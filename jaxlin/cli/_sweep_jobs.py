@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +23,7 @@ def show(args: argparse.Namespace, points: list[Resolved]) -> int:
     from jaxlin.study.sweep.folder import default_folder
     from jaxlin.study.sweep.plan import select
 
-    engine, *options = shlex.split(args.print_jobs)
+    engine, *options = common.split(args.print_jobs, "--print-jobs")
     parser = _parser(engine)
     place = default_folder(args.target).name
     for one in select(points, args.only):

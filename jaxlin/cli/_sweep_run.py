@@ -52,7 +52,7 @@ def check(args: argparse.Namespace, sweep: Sweep) -> Here:
             "--parallel: a TPU takes one process at a time; on many slices start a worker on each "
             f"(`jaxlin sweep {sweep.folder}`), or one job a point (--print-jobs)"
         )
-    if args.compile:
+    if args.compile is not None:
         from jaxlin.cli import _compile_points
 
         if not _compile_points.apart(chosen, args.compile):

@@ -63,3 +63,19 @@ def vocab(cfg: RunConfig) -> int:
             "model.vocab"
         )
     return model_vocab(None, load_tokenizer(cfg.data.tokenizer))
+
+
+def split(text: str, option: str) -> list[str]:
+    """The words of an option's text, as a shell takes them. Raises ConfigError for an open quote,
+    and where there are none."""
+    import shlex
+
+    from jaxlin.config.errors import ConfigError
+
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise ConfigError(f"{option}: found {text!r}: {str(error).lower()}; close it") from None
+    if not words:
+        raise ConfigError(f"{option}: found {text!r}; see --help for an example")
+    return words

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jaxlin.cli import common
 
+EVERY, QUIET = 0.2, 60.0  # seconds between two signs of life, on a terminal and elsewhere
 HELP = "train a tokenizer, pack files, inspect a batch"
 EXAMPLE = """jaxlin data tokenizer --vocab 4096 --out tok.json 'corpus/*.txt'
   jaxlin data pack --tokenizer tok.json --out packed 'corpus/*.txt'
@@ -115,7 +116,7 @@ def _note(text: str) -> None:
 
 
 class _Progress:
-    """One line on a terminal, rewritten a few times a second."""
+    """One line on a terminal, rewritten a few times a second; elsewhere a line a minute."""
 
     def __init__(self) -> None:
         self._live = sys.stderr is not None and sys.stderr.isatty()
@@ -123,11 +124,12 @@ class _Progress:
 
     def __call__(self, documents: int, tokens: int, text_bytes: int) -> None:
         now = time.monotonic()
-        if self._live and now - self._last > 0.2:
+        if now - self._last > (EVERY if self._live else QUIET):
             self._last = now
             speed = text_bytes / 1e6 / (now - self._begin)
             line = f"{documents} documents  {tokens} tokens  {speed:.1f} MB/s"
-            print(f"\r{line:60}", end="", file=sys.stderr, flush=True)
+            shown, end = (f"\r{line:60}", "") if self._live else (line, "\n")
+            print(shown, end=end, file=sys.stderr, flush=True)
 
     def __enter__(self) -> _Progress:
         return self

@@ -19,6 +19,9 @@ EXAMPLE = """jaxlin sweep examples/sweep.py --plan
   jaxlin sweep sweeps/examples_sweep --status"""
 
 
+LOOKS = ("plan", "status", "collect", "print_jobs", "point")  # of which one is given
+
+
 def add(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments."""
     parser.add_argument(
@@ -60,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     from jaxlin.config.errors import ConfigError
     from jaxlin.study.sweep import folder
 
-    wanted = [n for n in ("plan", "status", "collect", "print_jobs", "point") if getattr(args, n)]
+    wanted = [n for n in LOOKS if getattr(args, n) not in (None, False, [])]
     if len(wanted) > 1:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in wanted)
         raise ConfigError(f"{names}: give one of them")
@@ -83,7 +86,7 @@ def _of_file(args: argparse.Namespace) -> int:
     from jaxlin.study.sweep import folder
 
     points = resolved(args)
-    if args.print_jobs:
+    if args.print_jobs is not None:  # an empty one does not start to train
         return _sweep_jobs.show(args, points)
     out = args.out or folder.default_folder(args.target)
     sweep, notes = folder.begin(out, args.target, points)
@@ -112,7 +115,7 @@ def _of_sweep(args: argparse.Namespace, sweep: Sweep) -> int:
     """From the folder alone."""
     from jaxlin.config.errors import ConfigError
 
-    if args.print_jobs:
+    if args.print_jobs is not None:
         raise ConfigError("--print-jobs: give the sweep file: hosts may not see this folder")
     if args.status:
         return _sweep_run.status(sweep)

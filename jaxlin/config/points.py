@@ -64,13 +64,7 @@ def product(preset: str, *words: str, **factors: Mapping[Any, str | Sequence[str
 
     Raises ConfigError for factors of another form.
     """
-    refuse(
-        [
-            problem
-            for name, levels in factors.items()
-            for problem in problems_of_factor(name, levels)
-        ]
-    )
+    refuse([p for name, levels in factors.items() for p in problems_of_factor(name, levels)])
     found = []
     for levels in itertools.product(*factors.values()):
         labels = dict(zip(factors, levels, strict=True))

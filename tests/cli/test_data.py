@@ -1,6 +1,7 @@
 """`jaxlin data` as a user types it: from files to a batch."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -26,6 +27,14 @@ def test_from_files_to_a_batch(tmp_path, capsys):
     assert "tokens       int32 [4, 32]" in shown
     assert "128 of 128 targets have weight 1" in shown
     assert "row 0\n" in shown and "row 1\n" not in shown and "starts here: '" in shown
+
+
+def test_packing_shows_signs_of_life_where_there_is_no_terminal(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("jaxlin.cli.data.QUIET", 0.0)
+    pattern = write_texts(tmp_path / "corpus", TEXTS)
+    assert main(["data", "pack", "--out", str(tmp_path / "packed"), pattern]) == 0
+    shown = capsys.readouterr().err.splitlines()
+    assert shown and all(re.fullmatch(r"\d+ documents  \d+ tokens  .* MB/s", s) for s in shown)
 
 
 def test_inspecting_the_held_out_batch_shows_its_padding(tmp_path, capsys):

@@ -60,6 +60,8 @@ def test_adapters_and_the_frozen_base(capsys):
         (["--mesh", "tensor=4"], "mesh.tensor: 4 does not divide heads=2"),
         (["--mesh", "fspd=2"], "fspd"),
         (["--context", "0"], "--context"),
+        (["--also", "model.mixer='gla"], "no closing quotation; close it"),
+        (["--match", ""], "--match: '' is no measure"),
     ],
 )
 def test_bad_input_is_refused(words, said, capsys):

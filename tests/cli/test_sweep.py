@@ -47,7 +47,7 @@ def refused(capsys, words, *parts, code=2):
 def test_bad_input_is_one_paragraph(capsys, file, tmp_path):
     refused(capsys, [tmp_path / "none.py"], "there is no such file; give a Python file")
     refused(capsys, [file, "tiny"], "'tiny' is no override; write path=value")
-    refused(capsys, [file, "model.mixr=gla"], "3 problems", "point 'a-seed0': model.mixr")
+    refused(capsys, [file, "model.mixr=gla"], "point 'a-seed0' and 2 more: model.mixr")
     refused(capsys, [file, "optim.lr=1e-4", "--plan"], "has the same config as point 'a-seed0'")
     refused(capsys, [file, "--seeds", "2"], "--seeds: 2 points have a seed already")
     refused(capsys, [file, "--only", "c*"], "--only: 'c*' matches no point")
@@ -56,6 +56,8 @@ def test_bad_input_is_one_paragraph(capsys, file, tmp_path):
     refused(capsys, [tmp_path], "is no sweep folder", code=4)
     refused(capsys, [file, "--out", tmp_path], "exists and is no sweep folder; nothing was written")
     refused(capsys, [file, "--print-jobs", "local"], "'local' is no engine", "slurm")
+    refused(capsys, [file, "--print-jobs", ""], "--print-jobs: found ''; see --help")
+    refused(capsys, [file, "--print-jobs", "slurm 'x"], "no closing quotation; close it")
     assert [path.name for path in tmp_path.iterdir()] == ["points.py"]
 
 
