@@ -28,11 +28,14 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the table."""
+    import os
+
     from jaxlin.config.errors import ConfigError
     from jaxlin.config.override import override
 
     if args.context is not None and args.context < 1:
         raise ConfigError(f"--context: a length is at least 1, found {args.context}")
+    os.environ["JAX_PLATFORMS"] = "cpu"  # counting needs no chip, which a training may hold
     if _family.asked(args):
         return _family.run(args)
     cfg = common.resolve(args)
