@@ -48,9 +48,10 @@ def explain(op: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Explanat
     """
     name = op if isinstance(op, str) else getattr(op, "__name__", str(op))
     if name not in OPS:
-        near = difflib.get_close_matches(name, OPS, 1, cutoff=0.0)[0]
+        near = difflib.get_close_matches(name, OPS, 1, cutoff=0.5)
         raise ValueError(
-            f"explain: {name!r} is no op; known: {', '.join(OPS)}; did you mean {near!r}?"
+            f"explain: {name!r} is no op; known: {', '.join(OPS)}"
+            f"{f'; did you mean {near[0]!r}?' if near else ''}"
         )
     given = inspect.signature(getattr(OPS[name], name)).bind(*args, **kwargs)
     given.apply_defaults()

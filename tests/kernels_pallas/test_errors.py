@@ -82,6 +82,7 @@ EVERY: list[tuple[str, Any, str]] = [
     ("chunk_size", 0, "chunk_size is 0; wanted a power of two"),
     ("chunk_size", -4, "chunk_size is -4; wanted a power of two"),
     ("implementation", "xlaa", "no implementation is called 'xlaa'; did you mean 'xla'?"),
+    ("implementation", "triton", "no implementation is called 'triton'; known: reference, xla"),
     ("implementation", "pallas_tpu", "'pallas_tpu' cannot run: .*; what can: reference, xla"),
     ("implementation", "pallas_gpu", "'pallas_gpu' cannot run: .*; what can: reference, xla"),
 ]
@@ -193,7 +194,11 @@ def test_a_traced_scale_is_refused() -> None:
     [
         ((None, ones(B, H, K, V)), Exchange(), "summary is a tuple; wanted a Summary"),
         (kp.Summary(ones(B, H), ones(B, H, K, V)), "ring", r"how is 'ring'; .* Exchange\('ring'\)"),
-        (kp.Summary(ones(B, H), ones(B, H, K, V)), Exchange("ring", 8), "factors is 8; wanted whole"),  # pyright: ignore
+        (
+            kp.Summary(ones(B, H), ones(B, H, K, V)),
+            Exchange("ring", 8),
+            "factors is 8; wanted whole",
+        ),  # pyright: ignore
     ],
 )
 def test_a_bad_exchange(summary: Any, how: Any, message: str) -> None:
