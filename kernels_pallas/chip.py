@@ -37,3 +37,10 @@ def automatic_axes() -> tuple[str, ...]:
     mesh = jax.sharding.get_abstract_mesh()
     axes = zip(mesh.axis_names, mesh.axis_sizes, mesh.axis_types, strict=True)
     return tuple(name for name, size, kind in axes if size > 1 and kind != AxisType.Manual)
+
+
+def explicit_axes() -> tuple[str, ...]:
+    """Axes of the current mesh that are of type Explicit: there arrays are split by their types."""
+    mesh = jax.sharding.get_abstract_mesh()
+    axes = zip(mesh.axis_names, mesh.axis_types, strict=True)
+    return tuple(name for name, kind in axes if kind == AxisType.Explicit)

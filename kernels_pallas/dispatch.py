@@ -73,10 +73,11 @@ def choose(call: Call, chip: Chip, requested: str | None = None, interpret: Any 
         rule = next(rule for rule in RULES if _takes(rule, call, chip))
         return Choice(rule.implementation, rule.words, chip)
     if requested not in NAMES:
-        near = difflib.get_close_matches(str(requested), NAMES, 1, cutoff=0.0)[0]
+        near = difflib.get_close_matches(str(requested), NAMES, 1, cutoff=0.5)
         raise ImplementationError(
-            f"{call.op}: no implementation is called {requested!r}; did you mean {near!r}? "
-            f"Known: {', '.join(NAMES)}; None chooses"
+            f"{call.op}: no implementation is called {requested!r}; "
+            f"{f'did you mean {near[0]!r}? Known' if near else 'known'}: {', '.join(NAMES)}; "
+            "None chooses"
         )
     if why := refusal(requested, call, chip, interpret):
         can = [name for name in NAMES if not refusal(name, call, chip, interpret)]

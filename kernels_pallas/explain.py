@@ -7,21 +7,11 @@ import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
-
 from kernels_pallas.call import Call
+from kernels_pallas.checked import OPS, checked
 from kernels_pallas.chip import Chip, target
-from kernels_pallas.delta_rule import api as delta_rule
 from kernels_pallas.dispatch import NAMES, Choice, choose, load, refusal
-from kernels_pallas.linear_attention import api as linear_attention
-from kernels_pallas.linear_recurrence import api as linear_recurrence
-from kernels_pallas.shapes import check_chunk_size, check_log_decay
-
-OPS = {
-    "linear_attention": linear_attention,
-    "delta_rule": delta_rule,
-    "linear_recurrence": linear_recurrence,
-}
+from kernels_pallas.shapes import check_chunk_size
 
 
 class Explanation(NamedTuple):
@@ -58,14 +48,14 @@ def explain(op: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Explanat
     """
     name = op if isinstance(op, str) else getattr(op, "__name__", str(op))
     if name not in OPS:
-        near = difflib.get_close_matches(name, OPS, 1, cutoff=0.0)[0]
+        near = difflib.get_close_matches(name, OPS, 1, cutoff=0.5)
         raise ValueError(
-            f"explain: {name!r} is no op; known: {', '.join(OPS)}; did you mean {near!r}?"
+            f"explain: {name!r} is no op; known: {', '.join(OPS)}"
+            f"{f'; did you mean {near[0]!r}?' if near else ''}"
         )
-    module = OPS[name]
-    given = inspect.signature(getattr(module, name)).bind(*args, **kwargs)
+    given = inspect.signature(getattr(OPS[name], name)).bind(*args, **kwargs)
     given.apply_defaults()
-    call = _call(module, given.arguments)
+    call = checked(name, given.arguments)
     chunk_size, interpret = (given.arguments[n] for n in ("chunk_size", "interpret"))
     check_chunk_size(name, chunk_size)
     choice = choose(call, target(), given.arguments["implementation"], interpret)
@@ -76,15 +66,6 @@ def explain(op: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Explanat
     }
     blocks = _blocks(call, choice, chunk_size)
     return Explanation(call, choice.chip, choice.implementation, choice.reason, blocks, refused)
-
-
-def _call(module: Any, arguments: dict[str, Any]) -> Call:
-    """What the op would ask of an implementation; no array is made."""
-    names = inspect.signature(module.prepare).parameters
-    if not isinstance(arguments["log_decay"], jax.ShapeDtypeStruct):
-        check_log_decay(module.__name__.split(".")[1], arguments["log_decay"])
-    arrays = {name: arguments[name] for name in names}
-    return module.call_of(*jax.eval_shape(lambda arrays: module.prepare(**arrays), arrays))
 
 
 def _not_taken(choice: Choice) -> str:

@@ -48,6 +48,24 @@ def expect_floats(op: str, **arrays: Array | None) -> None:
             )
 
 
+def expect_whole(op: str, **arrays: Array | None) -> None:
+    """Raises ValueError where an array is split over mesh axes of type Explicit.
+
+    There every operation inside of an op would have to say how its result is split.
+    """
+    for name, array in arrays.items():
+        if array is None:
+            continue
+        spec = getattr(jax.typeof(array).sharding, "spec", ())
+        if axes := [str(part) for part in spec if part is not None]:
+            raise ValueError(
+                f"{op}: {name} {array.shape} is split over mesh axes of type Explicit, "
+                f"{', '.join(axes)}; call kernels_pallas.per_device({op}, batch=..., heads=..., "
+                "time=...), which takes the same arguments, or make the mesh with axis_types of "
+                "jax.sharding.AxisType.Auto"
+            )
+
+
 def check_segments(op: str, segment_ids: Array | None, b: int, t: int) -> None:
     """Raises ValueError unless segment_ids is None or integers [b, t]."""
     if segment_ids is None:
@@ -75,7 +93,11 @@ def scale_of(op: str, scale: float | None, key: int) -> float:
     """The factor of the outputs, key^-0.5 where none is given. Raises unless a finite number."""
     if scale is None:
         return key**-0.5
-    if isinstance(scale, Tracer) or not math.isfinite(scale):
+    try:
+        known = not isinstance(scale, Tracer) and math.isfinite(scale)
+    except TypeError:
+        known = False
+    if not known:
         raise ValueError(
             f"{op}: scale is {scale}; wanted a finite number, known before tracing; "
             "multiply q by a factor that is computed"
@@ -129,6 +151,7 @@ def check_heads(
         wanted = (b, h, key, v.shape[-1])
         expect(op, "initial_state", initial_state, wanted, "b h k v", "keys before values")
     expect_floats(op, q=q, k=k, v=v, initial_state=initial_state)
+    expect_whole(op, q=q, k=k, v=v, initial_state=initial_state)
     check_segments(op, segment_ids, b, t)
 
 
@@ -144,6 +167,7 @@ def check_decay(op: str, log_decay: Array | None, q: Float[Array, "b t h k"]) ->
             f"[b t h k] {(b, t, h, key)} or None"
         )
     expect_floats(op, log_decay=log_decay)
+    expect_whole(op, log_decay=log_decay)
     check_log_decay(op, log_decay)
 
 

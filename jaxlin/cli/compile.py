@@ -52,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
     """Compiles and prints the report."""
     from jaxlin.config.errors import CompilerError, ConfigError
 
+    if args.json is not None:
+        refuse_no_file(args.json)
     if args.points is not None:
         return _points(args)
     if args.only:
@@ -132,6 +134,17 @@ def as_json(found: Forecast) -> dict[str, Any]:
     p = found.prediction
     report["prediction"] = p and p._asdict() | {"step": p.step, "busy": p.busy, "bound": p.bound}
     return report
+
+
+def refuse_no_file(path: Path) -> None:
+    """Raises ConfigError for a file of --json that could not be written after the work."""
+    import os
+
+    from jaxlin.config.errors import ConfigError
+
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        reason = "is a folder" if path.is_dir() else "its folder is missing or cannot be written to"
+        raise ConfigError(f"--json: {path} cannot be written ({reason}); nothing was compiled")
 
 
 def write(path: Path, report: dict[str, Any]) -> None:

@@ -10,8 +10,18 @@ from jaxlin.cli._launch_engine import Engine
 from jaxlin.cli.main import Parser
 
 HELP = "train on many processes: started here, or as commands for a cluster"
-EXAMPLE = """jaxlin launch local -n 4 quickstart steps=20
-  jaxlin launch slurm --nodes 8 quickstart --print | sbatch"""
+EXAMPLE = """jaxlin launch local -n 4 quickstart batch=8 steps=40
+  jaxlin launch slurm --nodes 8 gla_340m --print | sbatch"""
+SLICE = "--topology v5e:4x4 --nfs 10.0.0.2:/runs --print"
+CLOUD = f"gla_340m --project my-project --zone us-west4-a {SLICE}"
+EXAMPLES = {
+    "local": "local -n 4 quickstart batch=8 steps=40",
+    "tpu-vm": f"tpu-vm {CLOUD}",
+    "queued": f"queued {CLOUD} --spot",
+    "gke": f"gke gla_340m --image us-docker.pkg.dev/my-project/ml/jaxlin:1 {SLICE}",
+    "slurm": "slurm gla_340m --nodes 8 --partition gpu --print",
+    "skypilot": "skypilot gla_340m --nodes 8 --bucket gs://my-runs --spot --print",
+}
 LOCAL = {"local": Engine(_launch_local.HELP, _launch_local.add, _launch_local.run)}
 ENGINES = LOCAL | _launch_tpu.ENGINES | _launch_gpu.ENGINES
 
@@ -39,7 +49,12 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     for name, engine in ENGINES.items():
         below = engines.add_parser(
-            name, help=engine.help, description=engine.help, allow_abbrev=False
+            name,
+            help=engine.help,
+            description=engine.help,
+            epilog=f"example:\n  jaxlin launch {EXAMPLES[name]}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
         )
         engine.add(below)
         common.add(below)

@@ -35,8 +35,10 @@ GENERATIONS = {
     "v6e": Generation("v6e", 1, 1, "tpu-v6e-slice", "v2-alpha-tpuv6e", True),
     "tpu7x": Generation("tpu7x", 2, 2, "tpu7x", None, False),
 }
+OTHER_NAMES = {"v5litepod": "v5e", "v5": "v5p", "v6": "v6e", "v7": "tpu7x", "tpu7": "tpu7x"}
 FLAT = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
 SMALL_SOLID = ("2x2x1", "2x2x2", "2x2x4", "2x4x4")
+CUBES = ("4x4x4", "4x4x8", "4x8x8", "8x8x8", "8x8x16", "8x16x16", "16x16x16")
 LARGEST_SOLID = 8960  # chips of a v5p pod
 ON_A_HOST = 4  # chips, in slices of more than one host
 
@@ -94,12 +96,15 @@ def parse(text: str) -> Topology:
     if not found:
         names = ", ".join(GENERATIONS)
         raise ConfigError(
-            f"--topology: {text!r} is not GENERATION:SHAPE, such as v5e:4x4 or v5p:4x4x8; "
-            f"generations: {names}"
+            f"--topology: {text!r} is not GENERATION:SHAPE, such as v5e:4x4 or v5p:4x4x8"
+            f"{_of_accelerator(text)}; generations: {names}"
         )
     generation, shape = found.groups()
     if generation not in GENERATIONS:
-        raise ConfigError(f"--topology: no TPU {generation!r}{nearest(generation, GENERATIONS)}")
+        known = f"; did you mean {OTHER_NAMES[generation]!r}?" if generation in OTHER_NAMES else ""
+        raise ConfigError(
+            f"--topology: no TPU {generation!r}{known or nearest(generation, GENERATIONS)}"
+        )
     flat = GENERATIONS[generation].flat
     if not (shape in FLAT if flat else _solid(shape)):
         close = f"{generation}:{_close(shape, flat)}"
@@ -108,6 +113,24 @@ def parse(text: str) -> Topology:
             f"{_listed(generation)}"
         )
     return Topology(generation, shape)
+
+
+def _of_accelerator(text: str) -> str:
+    """`; did you mean v5e:4x4?` for the type of an accelerator, such as v5litepod-16, or a
+    generation with a number of chips; else nothing."""
+    found = re.fullmatch(r"(\w+)([-:])(\d{1,5})", text.strip())
+    if not found:
+        return ""
+    prefix, joint, count = found.groups()
+    generation = prefix if prefix in GENERATIONS else OTHER_NAMES.get(prefix, "")
+    if not generation:
+        return ""
+    cores = GENERATIONS[generation].cores if joint == "-" else 1
+    flat = GENERATIONS[generation].flat
+    shapes = FLAT if flat else (*SMALL_SOLID, *CUBES)
+    wanted = max(1, int(count) // cores)
+    near = min(shapes, key=lambda shape: abs(math.log(Topology(generation, shape).chips / wanted)))
+    return f"; did you mean {generation}:{near}?"
 
 
 def _listed(generation: str) -> str:

@@ -37,6 +37,11 @@ def sizes(cfg: Mesh, devices: int) -> dict[str, int]:
 def _wrong_product(found: Mapping[str, int], product: int, others: int, devices: int) -> str:
     shape = " * ".join(f"{axis}={size}" for axis, size in found.items())
     text = f"mesh: {shape} is {product} devices, there are {devices}; "
+    if devices == 1:
+        return text + (
+            "one device has no axes to split: leave them at 1, or start more, such as "
+            f"`jaxlin launch local -n {product} PRESET ...` on CPUs"
+        )
     if devices % others == 0:
         return text + f"use mesh.data={devices // others} (or -1)"
     below = max(n for n in range(1, devices + 1) if devices % n == 0 and n <= others)

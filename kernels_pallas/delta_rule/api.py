@@ -19,6 +19,7 @@ from kernels_pallas.shapes import (
     check_heads,
     expect,
     expect_floats,
+    expect_whole,
     resets_of,
     scale_of,
     token_decay,
@@ -102,6 +103,7 @@ def prepare(
     check_heads("delta_rule", k if q is None else q, k, v, initial_state, segment_ids)
     expect("delta_rule", "beta", beta, k.shape[:3], "b t h", "one write strength a head")
     expect_floats("delta_rule", beta=beta)
+    expect_whole("delta_rule", beta=beta)
     check_decay("delta_rule", log_decay, k)
     given = [x for x in (q, k, v, beta, log_decay, initial_state) if x is not None]
     dtype = accumulation_dtype(*given)

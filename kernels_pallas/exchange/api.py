@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from kernels_pallas.exchange.all_scan import exchange_in_all_scan, refusal
 from kernels_pallas.exchange.choose import settle
 from kernels_pallas.exchange.gathered import exchange_gathered
-from kernels_pallas.exchange.how import AUTO, BEST, Exchange, two_factors
+from kernels_pallas.exchange.how import AUTO, BEST, Exchange, expect_how, two_factors
 from kernels_pallas.exchange.line import Axis, Line
 from kernels_pallas.exchange.steps import exchange_in_log_steps, exchange_in_ring
 from kernels_pallas.exchange.wire import Wire
@@ -54,12 +54,19 @@ def exchange(summary: Summary, axis: Axis, how: Exchange = BEST) -> Float[Array,
         how: method, factors, wire format and blocks.
 
     Raises:
-        ValueError: an unknown method or wire format, factors that do not make the number of
+        ValueError: an axis that the mesh does not have, no Summary, an unknown method or wire
+            format, factors that do not make the number of
             devices, a psum of decaying states, an all_scan where no TPU is or of a state that
             cannot be cut into so many blocks.
 
     Source: Sun et al. 2025, arXiv 2502.07563, sections 3 and 4; the adjoint is that of a scan.
     """
+    expect_how("exchange", how)
+    if not isinstance(summary, Summary):
+        raise ValueError(
+            f"exchange: summary is a {type(summary).__name__}; wanted a Summary, as "
+            "linear_attention_summary and its like return it"
+        )
     plan = _plan(how, summary, Line.along(axis))
     return _exchange(plan, vary_alike(_full(summary)))
 

@@ -34,6 +34,17 @@ class Exchange(NamedTuple):
 BEST = Exchange()
 
 
+def expect_how(who: str, how: Any) -> None:
+    """Raises ValueError unless `how` is an Exchange, and its factors, if any, whole numbers."""
+    if not isinstance(how, Exchange):
+        raise ValueError(f"{who}: how is {how!r}; wanted an Exchange, such as Exchange('ring')")
+    factors = how.factors
+    if factors is not None and not (
+        isinstance(factors, tuple | list) and all(isinstance(n, int) for n in factors)
+    ):
+        raise ValueError(f"{who}: factors is {factors!r}; wanted whole numbers, such as (4, 2)")
+
+
 def two_factors(ranks: int) -> tuple[int, ...]:
     """(fast, slow), as equal as can be; a single one where ranks is a prime."""
     slow = max(n for n in range(1, math.isqrt(ranks) + 1) if ranks % n == 0)

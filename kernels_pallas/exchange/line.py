@@ -20,8 +20,18 @@ class Line(NamedTuple):
 
     @classmethod
     def along(cls, axis: Axis) -> Line:
-        """Inside `shard_map`. Raises NameError where the mesh has no such axis."""
-        return cls(axis, jax.lax.axis_size(axis))
+        """Inside `shard_map`. Raises ValueError where it runs over no such axis."""
+        names = (axis,) if isinstance(axis, str) else axis
+        try:
+            if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
+                raise NameError
+            return cls(axis, jax.lax.axis_size(axis))
+        except NameError:
+            known = jax.sharding.get_abstract_mesh().manual_axes
+            raise ValueError(
+                f"axis is {axis!r}; wanted a mesh axis, or a tuple of them, that the enclosing "
+                f"jax.shard_map runs over: {', '.join(known) or 'there is none here'}"
+            ) from None
 
     def reversed(self) -> Line:
         return self._replace(back=not self.back)

@@ -19,6 +19,7 @@ from kernels_pallas.shapes import (
     check_segments,
     expect,
     expect_floats,
+    expect_whole,
     resets_of,
 )
 from kernels_pallas.vary import vary_alike
@@ -91,6 +92,7 @@ def prepare(
     if initial_state is not None:
         expect(op, "initial_state", initial_state, (b, d), "b d")
     expect_floats(op, x=x, log_decay=log_decay, initial_state=initial_state)
+    expect_whole(op, x=x, log_decay=log_decay, initial_state=initial_state)
     check_segments(op, segment_ids, b, t)
     check_log_decay(op, log_decay)
     dtype = accumulation_dtype(*(y for y in (x, log_decay, initial_state) if y is not None))

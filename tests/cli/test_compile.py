@@ -48,11 +48,12 @@ def test_a_mesh_that_cannot_be_formed(capsys):
     assert "every axis is a product of dimensions of its own" in capsys.readouterr().err
 
 
-@aot
-def test_a_file_that_cannot_be_written(capsys, tmp_path):
-    words = [*TINY, "--topology", "v5e:2x2", "--json", str(tmp_path)]
+@pytest.mark.parametrize("name", ["", "missing/report.json"])
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(capsys, tmp_path, name):
+    words = [*TINY, "--topology", "v5e:2x2", "--json", str(tmp_path / name)]
     assert main(words) == 2
-    assert "cannot be written" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "cannot be written" in err and "nothing was compiled" in err and "lowering" not in err
 
 
 POINTS = """

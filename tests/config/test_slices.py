@@ -39,7 +39,17 @@ def test_names_and_sizes(text, accelerator, chips, hosts):
         ("v5p:0x4x4", "has no slice"),
         ("v5p:32x32x32", "at most 8960 chips"),
         ("v5x:4x4", "no TPU 'v5x'; did you mean 'v5"),
-        ("v5litepod-16", "is not GENERATION:SHAPE"),
+        (
+            "v5litepod-16",
+            "is not GENERATION:SHAPE, such as v5e:4x4 or v5p:4x4x8; did you mean v5e:4x4?",
+        ),
+        ("v5e-256", "did you mean v5e:16x16?"),
+        ("v5e:20", "did you mean v5e:4x4?"),
+        ("v5p-1024", "did you mean v5p:8x8x8?"),
+        ("v4-8", "did you mean v4:2x2x1?"),
+        ("h100-8", "or v5p:4x4x8; generations: v4, v5e"),
+        ("v7:4x4x4", "no TPU 'v7'; did you mean 'tpu7x'?"),
+        ("v5litepod:4x4", "no TPU 'v5litepod'; did you mean 'v5e'?"),
         ("v5e:4x4;reboot", "is not GENERATION:SHAPE"),
     ],
 )

@@ -64,7 +64,10 @@ def test_what_cannot_be_split_evenly_is_refused() -> None:
     q = jnp.ones((3, 4, 1, 2))
     op = kp.per_device(kp.linear_attention, batch=("data",))
     with jax.set_mesh(Mesh(np.array(jax.devices()[:2]), ("data",))):
-        with pytest.raises(ValueError, match="evenly divisible"):
+        with pytest.raises(
+            ValueError,
+            match="per_device: q .* its batch, 3, cannot be split evenly .* nearest: 2 or 4",
+        ):
             op(q, q, q)
 
 

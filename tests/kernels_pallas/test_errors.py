@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import kernels_pallas as kp
+from kernels_pallas.exchange import Exchange, exchange, halo
 
 B, T, H, K, V, D = 2, 6, 3, 4, 5, 3
 F32 = jnp.float32
@@ -72,6 +73,8 @@ HEADS: list[tuple[str, Any, str]] = [
     ("log_decay", gates((H,), 0.5), r"log_decay \(3,\) reaches 0.5; wanted values <= 0: it is the"),
     ("log_decay", gates((B, T, H), 1e-30), r"log_decay \(2, 6, 3\) reaches 1e-30; .*log_sigmoid"),
     ("log_decay", gates((B, T, H, K), jnp.nan), r"log_decay \(2, 6, 3, 4\) reaches nan"),
+    ("scale", "x", r"scale is x; wanted a finite number, known before tracing"),
+    ("scale", ones(H), r"scale is \[1. 1. 1.\]; wanted a finite number, known before tracing"),
     ("scale", float("inf"), r"scale is inf; wanted a finite number, known before tracing"),
 ]
 EVERY: list[tuple[str, Any, str]] = [
@@ -79,6 +82,7 @@ EVERY: list[tuple[str, Any, str]] = [
     ("chunk_size", 0, "chunk_size is 0; wanted a power of two"),
     ("chunk_size", -4, "chunk_size is -4; wanted a power of two"),
     ("implementation", "xlaa", "no implementation is called 'xlaa'; did you mean 'xla'?"),
+    ("implementation", "triton", "no implementation is called 'triton'; known: reference, xla"),
     ("implementation", "pallas_tpu", "'pallas_tpu' cannot run: .*; what can: reference, xla"),
     ("implementation", "pallas_gpu", "'pallas_gpu' cannot run: .*; what can: reference, xla"),
 ]
@@ -183,3 +187,25 @@ def test_a_constant_inside_jit_is_looked_at() -> None:
 def test_a_traced_scale_is_refused() -> None:
     with pytest.raises(ValueError, match="^linear_attention: scale is .*known before tracing"):
         jax.jit(lambda s: kp.linear_attention(**ROWS, scale=s))(1.0)
+
+
+@pytest.mark.parametrize(
+    ("summary", "how", "message"),
+    [
+        ((None, ones(B, H, K, V)), Exchange(), "summary is a tuple; wanted a Summary"),
+        (kp.Summary(ones(B, H), ones(B, H, K, V)), "ring", r"how is 'ring'; .* Exchange\('ring'\)"),
+        (
+            kp.Summary(ones(B, H), ones(B, H, K, V)),
+            Exchange("ring", 8),
+            "factors is 8; wanted whole",
+        ),  # pyright: ignore
+    ],
+)
+def test_a_bad_exchange(summary: Any, how: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^exchange: {message}"):
+        exchange(summary, "seq", how)
+
+
+def test_an_axis_that_is_a_number() -> None:
+    with pytest.raises(ValueError, match=r"^axis is 3; wanted a mesh axis, or a tuple of them"):
+        halo(ones(B, T, D), 3, "seq")  # pyright: ignore

@@ -5,6 +5,7 @@ import socket
 
 import pytest
 
+from jaxlin.cli import launch
 from jaxlin.cli.main import main
 from jaxlin.launch import local
 
@@ -48,6 +49,24 @@ def refused(capsys, words, *parts):
 )
 def test_refused(capsys, words, parts):
     refused(capsys, words, *parts)
+
+
+@pytest.mark.parametrize("engine", launch.ENGINES)
+def test_an_engine_has_an_example_and_it_is_accepted(engine, capsys, monkeypatch):
+    """What the help shows is printed, or would be started."""
+    with pytest.raises(SystemExit):
+        main(["launch", engine, "--help"])
+    example = launch.EXAMPLES[engine]
+    assert f"\n  jaxlin launch {example}" in capsys.readouterr().out
+    monkeypatch.setattr(local, "run", lambda commands, *_: 0 if len(commands) == 4 else 1)
+    assert main(["launch", *shlex.split(example)]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("line", launch.EXAMPLE.splitlines())
+def test_the_examples_of_launch_are_accepted(line, capsys, monkeypatch):
+    monkeypatch.setattr(local, "run", lambda *_: 0)
+    command = line.strip().partition(" | ")[0]
+    assert main(shlex.split(command)[1:]) == 0, capsys.readouterr().err
 
 
 def test_a_taken_port_is_refused(capsys):

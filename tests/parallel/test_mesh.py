@@ -68,6 +68,11 @@ def test_sizes_that_do_not_fit_are_named(mesh, said):
         sizes(mesh, 8)
 
 
+def test_a_mesh_on_one_device_is_told_how_to_get_more():
+    with pytest.raises(ConfigError, match="seq=8 .* there are 1; .*`jaxlin launch local -n 8 PRES"):
+        sizes(Mesh(seq=8), 1)
+
+
 def test_the_mesh_has_the_four_axes_and_only_as_many_devices_as_it_needs():
     mesh = make(Mesh(data=3, fsdp=2, allow_unused_devices=True))
     assert mesh.axis_names == AXES and mesh.devices.shape == (3, 2, 1, 1)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from kernels_pallas.exchange import Exchange, exchange
+from kernels_pallas.exchange import Exchange, exchange, halo
 from kernels_pallas.exchange.entering import leaving
 from kernels_pallas.monoid import Summary
 from tests.kernels_pallas.exchange.lines import LINE, TWO, collectives, mesh_of, on_line
@@ -172,3 +172,16 @@ def test_bad_input(how: Exchange, family: str, words: str) -> None:
     m, e, _ = slices(family, 8)
     with pytest.raises(ValueError, match=words):
         on_devices(family, LINE, 8, how)(m, e)
+
+
+@pytest.mark.parametrize("axis", ["sequence", ("seq", "sequence")])
+def test_an_axis_that_is_not_there(axis: Any) -> None:
+    """It is named beside those that are there."""
+    mesh = jax.make_mesh((8,), ("seq",), axis_types=(jax.sharding.AxisType.Auto,))
+    look = jax.shard_map(
+        lambda x: halo(x, axis, 1), mesh=mesh, in_specs=P(None, "seq"), out_specs=P(None, "seq")
+    )
+    with pytest.raises(ValueError, match=r"^axis is .*; wanted a mesh axis, .* runs over: seq\b"):
+        look(jnp.ones((1, 8, 1)))
+    with pytest.raises(ValueError, match=r"runs over: there is none here$"):
+        halo(jnp.ones((1, 8, 1)), "seq", 1)
