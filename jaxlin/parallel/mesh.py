@@ -40,7 +40,7 @@ def _wrong_product(found: Mapping[str, int], product: int, others: int, devices:
     if devices == 1:
         return text + (
             "one device has no axes to split: leave them at 1, or start more, such as "
-            f"`jaxlin launch local -n {product} PRESET ...` on CPUs"
+            f"`jaxlin launch local -n 1 --devices-per-process {product} PRESET ...` on CPUs"
         )
     if devices % others == 0:
         return text + f"use mesh.data={devices // others} (or -1)"

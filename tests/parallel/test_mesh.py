@@ -69,7 +69,7 @@ def test_sizes_that_do_not_fit_are_named(mesh, said):
 
 
 def test_a_mesh_on_one_device_is_told_how_to_get_more():
-    with pytest.raises(ConfigError, match="seq=8 .* there are 1; .*`jaxlin launch local -n 8 PRES"):
+    with pytest.raises(ConfigError, match="seq=8 .* there are 1; .*`jaxlin launch local -n 1 --devices-per-process 8 PRES"):
         sizes(Mesh(seq=8), 1)
 
 
