@@ -69,7 +69,8 @@ def test_sizes_that_do_not_fit_are_named(mesh, said):
 
 
 def test_a_mesh_on_one_device_is_told_how_to_get_more():
-    with pytest.raises(ConfigError, match="seq=8 .* there are 1; .*`jaxlin launch local -n 1 --devices-per-process 8 PRES"):
+    said = "seq=8 .* there are 1; .*`jaxlin launch local -n 1 --devices-per-process 8 PRESET"
+    with pytest.raises(ConfigError, match=said):
         sizes(Mesh(seq=8), 1)
 
 
