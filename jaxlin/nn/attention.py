@@ -29,6 +29,8 @@ def causal_attention(
     attention, which holds one block of scores at a time and skips blocks that no query sees;
     elsewhere by `jax.nn.dot_product_attention`, which may hold all [t, t]. interpret: the kernel on
     any platform, slowly.
+
+    Source: Vaswani et al. 2017, arXiv 1706.03762; by blocks Dao et al. 2022, arXiv 2205.14135.
     """
     t = q.shape[1]
     block = next((size for size in BLOCKS if t % size == 0), None)
