@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import kernels_pallas as kp
 from tests.conformance import recurrences
@@ -118,6 +119,12 @@ OPS = {
 def each(forms: list[tuple[str, str]], *implementations: str) -> list[tuple[str, str, str]]:
     """(op, form of decay, implementation) for those of `implementations` that the op has."""
     return [(*way, i) for way in forms for i in implementations if i in OPS[way[0]].implementations]
+
+
+def kernels_later(cases: list[tuple[str, str, str]]) -> list[Any]:
+    """The same cases for `parametrize`, those of kernels marked slow."""
+    marks = lambda case: [pytest.mark.slow] if case[2] in KERNELS else []  # noqa: E731
+    return [pytest.param(*case, marks=marks(case)) for case in cases]
 
 
 def make_case(

@@ -8,7 +8,6 @@ from tests.conformance.mixers import (
     bfloat16_is_within_its_bound,
     float64_is_within_its_bound,
     other_documents_and_later_tokens_have_no_gradient,
-    pieces_and_steps_equal_the_whole,
     pieces_shorter_than_any_window,
     transforms_change_nothing,
 )
@@ -32,8 +31,7 @@ def pairs():
         checks = (*EVERY, *ONCE) if name in DEFAULT else EVERY
         for check in checks:
             dear = check in HEAVY and (name not in DEFAULT or name in LATER)
-            alike = config.kind in ALIKE and check is not pieces_and_steps_equal_the_whole
-            marks = [pytest.mark.slow] if dear or alike else []
+            marks = [pytest.mark.slow] if dear or config.kind in ALIKE else []
             if config.kind in ALIKE and (dear or name not in DEFAULT):
                 marks = [pytest.mark.long]
             yield pytest.param(config, check, id=f"{name}-{check.__name__}", marks=marks)

@@ -52,7 +52,10 @@ def check_ways(case: Case, ways: tuple[Exchange, ...], ranks: int, **options) ->
 
 
 @pytest.mark.parametrize("starts", [pytest.param((), marks=pytest.mark.slow), STARTS])
-@pytest.mark.parametrize(("name", "form"), FORMS)
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [pytest.param(*way, marks=[] if way in LAST else [pytest.mark.slow]) for way in FORMS],
+)
 def test_it_is_the_op(name: str, form: str, starts: tuple[int, ...]) -> None:
     check(make_case(name, form, T, dims=DIMS, starts=starts), ("hierarchical",))
 

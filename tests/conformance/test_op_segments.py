@@ -4,14 +4,26 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.conformance.ops import KERNELS, OPS, PLAIN, Case, assert_close, each, evaluate, make_case
+from tests.conformance.ops import (
+    KERNELS,
+    OPS,
+    PLAIN,
+    Case,
+    assert_close,
+    each,
+    evaluate,
+    kernels_later,
+    make_case,
+)
 from tests.conformance.test_ops import BOUND32, BOUND64, LAST, WAYS
 
 T, CHUNK = 24, {"reference": 8, "xla": 8, "pallas_tpu": 16}
 STARTS = (3, 8, 9, 16, 21)  # inside a chunk, on its border, and after one token
 
 
-@pytest.mark.parametrize(("name", "form", "implementation"), each(WAYS, *PLAIN, *KERNELS))
+@pytest.mark.parametrize(
+    ("name", "form", "implementation"), kernels_later(each(WAYS, *PLAIN, *KERNELS))
+)
 def test_packed_equals_separate(name: str, form: str, implementation: str) -> None:
     whole = make_case(name, form, T, starts=STARTS)
     dtype, bound = (np.float32, BOUND32) if implementation in KERNELS else (np.float64, BOUND64)
@@ -36,7 +48,9 @@ def document(case: Case, start: int, stop: int) -> Case:
     return Case(case.op, arrays, None, (d_outputs[:, start:stop], d_state * (stop == T)))
 
 
-@pytest.mark.parametrize(("name", "form", "implementation"), each(WAYS, *PLAIN, *KERNELS))
+@pytest.mark.parametrize(
+    ("name", "form", "implementation"), kernels_later(each(WAYS, *PLAIN, *KERNELS))
+)
 def test_no_gradient_crosses_a_border(name: str, form: str, implementation: str) -> None:
     """Only the last document is looked at; what lies before it must not move that at all."""
     case = make_case(name, form, T, starts=STARTS)
@@ -52,7 +66,9 @@ def test_no_gradient_crosses_a_border(name: str, form: str, implementation: str)
         assert found[f"d_{key}"][:, last:].any(), key
 
 
-@pytest.mark.parametrize(("name", "form", "implementation"), each(LAST, "xla", *KERNELS))
+@pytest.mark.parametrize(
+    ("name", "form", "implementation"), kernels_later(each(LAST, "xla", *KERNELS))
+)
 def test_a_border_stops_even_values_that_are_huge(
     name: str, form: str, implementation: str
 ) -> None:

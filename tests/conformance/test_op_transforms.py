@@ -21,6 +21,7 @@ from tests.conformance.ops import (
     each,
     evaluate,
     exact,
+    kernels_later,
     make_case,
 )
 from tests.conformance.test_ops import (
@@ -55,7 +56,7 @@ def loss(case: Case, arrays: dict, weights: tuple, **options) -> jax.Array:
     return sum(jnp.sum(w * x) for w, x in zip(weights, found, strict=True))
 
 
-@pytest.mark.parametrize(("name", "form", "implementation"), EVERYTHING)
+@pytest.mark.parametrize(("name", "form", "implementation"), kernels_later(EVERYTHING))
 def test_two_runs_give_the_same_bits(name: str, form: str, implementation: str) -> None:
     case = make_case(name, form, 65, starts=STARTS)
     options = {"implementation": implementation, "chunk_size": CHUNK}
@@ -64,7 +65,7 @@ def test_two_runs_give_the_same_bits(name: str, form: str, implementation: str) 
         assert x.tobytes() == again[key].tobytes(), key
 
 
-@pytest.mark.parametrize(("name", "form", "implementation"), TRANSFORMED)
+@pytest.mark.parametrize(("name", "form", "implementation"), kernels_later(TRANSFORMED))
 def test_vmap(name: str, form: str, implementation: str) -> None:
     """Over all inputs but the initial state, which is shared."""
     dtype, bound, options = setting(implementation)
@@ -129,7 +130,7 @@ def test_without_jit_under_remat_and_in_a_scan(name: str, form: str, implementat
 
 @pytest.mark.parametrize(
     ("name", "form", "implementation"),
-    each([CONSTANT, *WAYS], *PLAIN) + each([CONSTANT, *LAST], *KERNELS),
+    kernels_later(each([CONSTANT, *WAYS], *PLAIN) + each([CONSTANT, *LAST], *KERNELS)),
 )
 def test_shard_map_over_the_batch(name: str, form: str, implementation: str) -> None:
     """A constant decay is held once, everything else per device."""

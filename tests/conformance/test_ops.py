@@ -21,6 +21,7 @@ from tests.conformance.ops import (
     errors,
     evaluate,
     exact,
+    kernels_later,
     make_case,
     unit,
 )
@@ -62,7 +63,9 @@ def test_the_reference_is_the_recurrence(name: str, form: str, starts: tuple[int
     assert_close(exact(case), {"outputs": outputs, "state": state}, 1e-14)
 
 
-@pytest.mark.parametrize("t", (1, 15, 16, 63, 64, 65, 200))
+@pytest.mark.parametrize(
+    "t", (1, 16, 65, *(pytest.param(t, marks=slow) for t in (15, 63, 64, 200)))
+)
 @pytest.mark.parametrize(("name", "form"), WAYS)
 def test_lengths(name: str, form: str, t: int) -> None:
     check(make_case(name, form, t), "xla", {np.float64: BOUND64})
@@ -151,7 +154,7 @@ KEYS = {
 @pytest.mark.parametrize("keys", KEYS)
 @pytest.mark.parametrize(
     ("name", "form", "implementation"),
-    each([way for way in WAYS if way[1] != "channel"], "xla", *KERNELS),
+    kernels_later(each([way for way in WAYS if way[1] != "channel"], "xla", *KERNELS)),
 )
 def test_keys(name: str, form: str, implementation: str, keys: str) -> None:
     case = make_case(name, form, T, starts=(40,), **KEYS[keys])
@@ -159,7 +162,8 @@ def test_keys(name: str, form: str, implementation: str, keys: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "form", "implementation"), each(FORMS, *PLAIN) + each(WAYS, *KERNELS)
+    ("name", "form", "implementation"),
+    each(FORMS, *PLAIN) + kernels_later(each(WAYS, *KERNELS)),
 )
 def test_bfloat16(name: str, form: str, implementation: str) -> None:
     case = make_case(name, form, T, dtype=jnp.bfloat16, starts=STARTS)

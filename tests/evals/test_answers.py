@@ -44,6 +44,7 @@ class Echo(copying.Copy):
         return Examples(tokens, targets, found.weights, found.labels)
 
 
+@pytest.mark.slow
 def test_all_right_is_what_greedy_decoding_writes():
     model, variables = tiny(HYBRID)
     task = Echo(Copy(symbols=VOCAB - 2, tokens=N, examples=6))

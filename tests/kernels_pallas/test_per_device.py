@@ -39,6 +39,7 @@ def loss(op: Callable[..., Any], call: tuple) -> tuple:
     return jnp.sum(out**2) + jnp.sum(state**2), (out, state)
 
 
+@pytest.mark.slow
 def test_a_mesh_of_explicit_axes(mesh: jax.sharding.Mesh) -> None:
     """From whole arrays and from split ones: outputs, state and gradients of the op itself."""
     run = jax.value_and_grad(loss, argnums=1, has_aux=True)

@@ -23,7 +23,7 @@ def loss_gradient(changes):
 
 
 @pytest.mark.parametrize("kind", EACH)
-@pytest.mark.parametrize("remat", ["none", "full"])
+@pytest.mark.parametrize("remat", ["none", pytest.param("full", marks=pytest.mark.slow)])
 def test_equations_do_not_grow_with_depth(kind, remat):
     def size(layers):
         step, params = loss_gradient(KINDS[kind] | {"layers": layers, "remat": remat})

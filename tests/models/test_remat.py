@@ -48,7 +48,9 @@ def residual_bytes(changes):
     return sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(backward))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=[] if k == "gla" else [pytest.mark.slow]) for k in KINDS]
+)
 def test_less_is_kept(kind):
     kept = {name: residual_bytes(KINDS[kind] | {"remat": name}) for name in POLICIES}
     assert kept["full"] < kept["mixer"] < kept["dots"] < kept["none"]

@@ -25,7 +25,13 @@ def one_device():
     return run(SMALL, start(SMALL), range(5))
 
 
-@pytest.mark.parametrize("mesh", MESHES.values(), ids=MESHES)
+@pytest.mark.parametrize(
+    "mesh",
+    [
+        pytest.param(mesh, id=name, marks=[] if name == "2x4x1" else [pytest.mark.slow])
+        for name, mesh in MESHES.items()
+    ],
+)
 def test_agrees_with_one_device(mesh, one_device):
     cfg = with_mesh(**mesh)
     state, losses = run(cfg, start(cfg), range(5))

@@ -48,6 +48,7 @@ def of(run, kind):
     return {r["step"]: r for r in records.read_metrics(run) if r["kind"] == kind}
 
 
+@pytest.mark.slow
 def test_statistics_at_each_evaluation(watched, cfg):
     found = of(watched, "stats")
     assert found.keys() == of(watched, "eval").keys() == {1, 2}
@@ -58,6 +59,7 @@ def test_statistics_at_each_evaluation(watched, cfg):
     assert layer != found[1]["layers"]["0"]
 
 
+@pytest.mark.slow
 def test_a_sample_goes_on_from_held_out_text(watched, cfg):
     held_out = Path(cfg.data.eval_paths[0]).read_text()
     for record in of(watched, "sample").values():
@@ -65,11 +67,13 @@ def test_a_sample_goes_on_from_held_out_text(watched, cfg):
         assert len(record["text"].encode()) <= 3 * 5  # five bytes, or marks for what is no UTF-8
 
 
+@pytest.mark.slow
 def test_a_task_that_cannot_be_scored_is_announced_and_left_out(watched):
     assert "skipped task ruler_qa_1: needs questions" in (watched / "shown.txt").read_text()
     assert not of(watched, "task")
 
 
+@pytest.mark.slow
 def test_wall_time_by_phase(watched):
     found = of(watched, "goodput")
     assert found.keys() == {1, 2}

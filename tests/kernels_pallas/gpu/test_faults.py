@@ -29,6 +29,7 @@ def traced_anew():
     jax.clear_caches()
 
 
+@pytest.mark.slow
 def test_a_wrong_mask_is_seen(monkeypatch) -> None:
     def weights(log_decay, *, ones, pieces):
         return sound(log_decay, ones=ones, pieces=pieces) + 1e-2
@@ -39,6 +40,7 @@ def test_a_wrong_mask_is_seen(monkeypatch) -> None:
     assert {"outputs", "d_q", "d_k", "d_v"} <= bad
 
 
+@pytest.mark.slow
 def test_a_dropped_gradient_of_the_decay_is_seen(monkeypatch) -> None:
     monkeypatch.setattr(
         within, "pull_weights", lambda d_sums, *, ones, pieces: 0 * jnp.sum(d_sums, axis=1)
@@ -47,6 +49,7 @@ def test_a_dropped_gradient_of_the_decay_is_seen(monkeypatch) -> None:
     assert bad == {"d_log_decay"}
 
 
+@pytest.mark.slow
 def test_a_missing_solve_is_seen(monkeypatch) -> None:
     """Tokens of a chunk that do not see what the others of the chunk have written."""
 
@@ -59,6 +62,7 @@ def test_a_missing_solve_is_seen(monkeypatch) -> None:
     assert {"outputs", "state", "d_q", "d_k", "d_v", "d_beta", "d_initial_state"} <= bad
 
 
+@pytest.mark.slow
 def test_a_missing_wait_is_a_race(monkeypatch) -> None:
     def take(self, item):
         return jax.tree.map(lambda slots: slots.at[self._slot(item)], self.slots)

@@ -32,11 +32,22 @@ SLOW = pytest.mark.slow
     ("name", "form", "t", "dims", "options"),
     (
         ("linear_attention", "none", 65, Dims(1, 1, 5, 70), {}),
-        ("linear_attention", "head", 130, Dims(1, 1, 70, 3), {"starts": (5, 64, 65)} | MIXED),
-        ("linear_attention", "key", 66, Dims(1, 1, 5, 3), {"starts": (5, 64)} | MIXED),
-        ("delta_rule", "none", 65, Dims(1, 1, 64, 64), CORRELATED),
-        ("delta_rule", "head", 66, Dims(1, 1, 70, 3), {"starts": (5, 64)} | MIXED),
-        ("delta_rule", "key", 65, Dims(1, 1, 5, 3), {}),
+        pytest.param(
+            "linear_attention",
+            "head",
+            130,
+            Dims(1, 1, 70, 3),
+            {"starts": (5, 64, 65)} | MIXED,
+            marks=SLOW,
+        ),
+        pytest.param(
+            "linear_attention", "key", 66, Dims(1, 1, 5, 3), {"starts": (5, 64)} | MIXED, marks=SLOW
+        ),
+        pytest.param("delta_rule", "none", 65, Dims(1, 1, 64, 64), CORRELATED, marks=SLOW),
+        pytest.param(
+            "delta_rule", "head", 66, Dims(1, 1, 70, 3), {"starts": (5, 64)} | MIXED, marks=SLOW
+        ),
+        pytest.param("delta_rule", "key", 65, Dims(1, 1, 5, 3), {}, marks=SLOW),
         pytest.param("linear_attention", "constant", 15, Dims(2, 3, 9, 9), {}, marks=SLOW),
         pytest.param("linear_attention", "head", 1000, Dims(1, 2, 128, 128), {}, marks=SLOW),
         pytest.param("delta_rule", "head", 200, Dims(1, 1, 256, 256), CORRELATED, marks=SLOW),
@@ -49,6 +60,7 @@ def test_equals_the_recurrence(name, form, t, dims, options) -> None:
     assert_close(found, exact(case), PARALLEL if options is CORRELATED else BOUND)
 
 
+@SLOW
 def test_nothing_passes_between_documents() -> None:
     """Not even a rounding error, in outputs, in the state or in a gradient."""
     name, first = "linear_attention", 40
@@ -71,6 +83,7 @@ def test_nothing_passes_between_documents() -> None:
     assert gradients["log_decay"][0, first, 0] == 0
 
 
+@SLOW
 def test_a_second_run_and_vmap_give_the_same_bits() -> None:
     name = "linear_attention"
     case = problems.case_of(name, "none", 20, Dims(2, 1, 8, 8))
