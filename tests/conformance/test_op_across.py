@@ -65,7 +65,7 @@ def test_it_is_the_op(name: str, form: str, starts: tuple[int, ...]) -> None:
 @pytest.mark.parametrize(
     ("name", "form"),
     [
-        pytest.param(*way, marks=[pytest.mark.long] if way[1] in ("constant", "head") else [])
+        pytest.param(*way, marks=[pytest.mark.long] if way[1] not in ("key", "channel") else [])
         for way in FORMS
     ],
 )

@@ -75,8 +75,8 @@ def test_lengths(name: str, form: str, t: int) -> None:
     "t",
     [
         15,
-        *(pytest.param(t, marks=slow) for t in (1, 64, 200)),
-        *(pytest.param(t, marks=long) for t in (16, 63)),
+        *(pytest.param(t, marks=slow) for t in (1, 200)),
+        *(pytest.param(t, marks=long) for t in (16, 63, 64)),
     ],
 )
 @pytest.mark.parametrize(("name", "form", "implementation"), each(WAYS, *KERNELS))

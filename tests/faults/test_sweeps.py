@@ -137,7 +137,7 @@ def test_told_to_stop_all_is_saved_and_pending(request, tmp_path, how):
     "point",
     [
         "checkpoint.commit:kill@2",
-        "metrics:kill@9",
+        pytest.param("metrics:kill@9", marks=LONG),
         pytest.param("checkpoint.gc:kill@3", marks=LONG),
         pytest.param("eval:kill@3", marks=LONG),
     ],

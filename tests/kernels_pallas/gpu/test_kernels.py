@@ -25,7 +25,7 @@ CORRELATED = {
 }
 
 
-SLOW = pytest.mark.slow
+SLOW, LONG = pytest.mark.slow, pytest.mark.long
 
 
 @pytest.mark.parametrize(
@@ -49,8 +49,8 @@ SLOW = pytest.mark.slow
         ),
         pytest.param("delta_rule", "key", 65, Dims(1, 1, 5, 3), {}, marks=SLOW),
         pytest.param("linear_attention", "constant", 15, Dims(2, 3, 9, 9), {}, marks=SLOW),
-        pytest.param("linear_attention", "head", 1000, Dims(1, 2, 128, 128), {}, marks=SLOW),
-        pytest.param("delta_rule", "head", 200, Dims(1, 1, 256, 256), CORRELATED, marks=SLOW),
+        pytest.param("linear_attention", "head", 1000, Dims(1, 2, 128, 128), {}, marks=LONG),
+        pytest.param("delta_rule", "head", 200, Dims(1, 1, 256, 256), CORRELATED, marks=LONG),
     ),
 )
 def test_equals_the_recurrence(name, form, t, dims, options) -> None:
