@@ -55,9 +55,8 @@ def exchange(summary: Summary, axis: Axis, how: Exchange = BEST) -> Float[Array,
 
     Raises:
         ValueError: an axis that the mesh does not have, no Summary, an unknown method or wire
-            format, factors that do not make the number of
-            devices, a psum of decaying states, an all_scan where no TPU is or of a state that
-            cannot be cut into so many blocks.
+            format, factors that do not make the number of devices, a psum of decaying states, an
+            all_scan where no TPU is or of a state that cannot be cut into so many blocks.
 
     Source: Sun et al. 2025, arXiv 2502.07563, sections 3 and 4; the adjoint is that of a scan.
     """
